@@ -1,0 +1,1 @@
+"""The Neural Tangent Kernel at scale."""
