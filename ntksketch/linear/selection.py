@@ -1,0 +1,143 @@
+"""Choice of the ridge penalty: a default grid and two scores."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ntksketch.linear.gram import GramStatistics, as_block, as_weights, pieces
+from ntksketch.linear.ridge import RidgeSolution, estimate_largest_eigenvalue
+
+
+def default_alphas(stats: GramStatistics, n_alphas: int = 17) -> NDArray[np.float64]:
+    """Return a logarithmic grid of penalties that scales with the features.
+
+    Parameters
+    ----------
+    stats : GramStatistics
+        Statistics of the rows.
+    n_alphas : int, default=17
+        Number of penalties.
+
+    Returns
+    -------
+    ndarray of shape (n_alphas,), float64
+        From 2e-7 to 10 times the Gram matrix's largest eigenvalue; where that is zero, from
+        2e-7 to 10.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntksketch.linear import GramAccumulator, default_alphas
+    >>> stats = GramAccumulator().update(np.array([[-1.0], [1.0]]), np.array([1.0, 5.0]))
+    >>> default_alphas(stats.finalise())[[0, -1]]
+    array([4.e-07, 2.e+01])
+    """
+    # twice the smallest penalty that is accurate, since the eigenvalue is a lower estimate
+    return np.geomspace(2e-7, 10.0, n_alphas) * (estimate_largest_eigenvalue(stats.gram) or 1.0)
+
+
+def gcv_scores(stats: GramStatistics, path: RidgeSolution) -> NDArray[np.float64]:
+    r"""Score each penalty by generalised cross-validation.
+
+    .. math:: \mathrm{GCV}(\alpha) = n \, \mathrm{RSS}(\alpha) / (n - \mathrm{df}(\alpha))^2
+
+    averaged over targets [1]_, where :math:`n` is the total weight. Residuals below the
+    rounding error of the statistics count as that error: interpolation scores no better than
+    its arithmetic.
+
+    Parameters
+    ----------
+    stats : GramStatistics
+        Statistics of the rows.
+    path : RidgeSolution
+        Result of `ridge_path` on the same statistics.
+
+    Returns
+    -------
+    ndarray of shape (n_alphas,), float64
+        Scores, lower is better; infinite where no degree of freedom is left.
+
+    Raises
+    ------
+    ValueError
+        If the degrees of freedom are unknown, as after a Cholesky solve.
+
+    References
+    ----------
+    .. [1] G. H. Golub, M. Heath and G. Wahba (1979). Generalized cross-validation as a method
+       for choosing a good ridge parameter. Technometrics 21(2).
+       doi:10.1080/00401706.1979.10489751
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntksketch.linear import GramAccumulator, gcv_scores, ridge_path
+    >>> stats = GramAccumulator().update(np.array([[-1.0], [1.0]]), np.array([1.0, 5.0]))
+    >>> stats = stats.finalise()
+    >>> gcv_scores(stats, ridge_path(stats, [2.0, 6.0]))
+    array([16., 16.])
+    """
+    if path.degrees_of_freedom is None:
+        raise ValueError("gcv_scores needs degrees of freedom: pass the result of ridge_path")
+    n = stats.total_weight
+    floor = stats.epsilon * stats.y_squares
+    residual = np.maximum(path.residual_squares, floor).mean(axis=1)
+    freedom = n - path.degrees_of_freedom
+    scores = np.full(freedom.shape, np.inf)
+    return np.divide(n * residual, freedom**2, out=scores, where=freedom > n * stats.epsilon)
+
+
+def holdout_scores(
+    path: RidgeSolution, Z: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Score each penalty by the mean squared error on rows kept aside.
+
+    Parameters
+    ----------
+    path : RidgeSolution
+        Coefficients for each penalty.
+    Z : array_like of shape (n, m)
+        Features of the rows.
+    Y : array_like of shape (n,) or (n, k)
+        Their targets.
+    sample_weight : float or array_like of shape (n,), optional
+        Non-negative weights of the rows.
+
+    Returns
+    -------
+    ndarray of shape (n_alphas,), float64
+        Weighted mean squared errors, averaged over targets.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a value is not finite, or no row has a positive weight.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntksketch.linear import GramAccumulator, holdout_scores, ridge_path
+    >>> stats = GramAccumulator().update(np.array([[-1.0], [1.0]]), np.array([1.0, 5.0]))
+    >>> path = ridge_path(stats.finalise(), [2.0, 6.0])
+    >>> holdout_scores(path, np.array([[2.0]]), np.array([5.0]))
+    array([0., 1.])
+    """
+    Z, Y = as_block(Z, Y)
+    _, m, k = path.coef.shape
+    if (Z.shape[1], Y.shape[1]) != (m, k):
+        raise ValueError(
+            f"the hold-out rows have {Z.shape[1]} feature columns and {Y.shape[1]} targets; "
+            f"the solution has {m} and {k}"
+        )
+    weight = as_weights(1.0 if sample_weight is None else sample_weight, len(Z))
+    if weight.sum() == 0.0:
+        raise ValueError("no hold-out row has a positive weight")
+    squares = np.zeros(len(path.alphas))
+    for z, y, w in pieces(Z, Y, weight):
+        z = z.astype(np.float64)
+        for i, (coef, intercept) in enumerate(zip(path.coef, path.intercept, strict=True)):
+            squares[i] += np.sum(w @ (y - z @ coef - intercept) ** 2)
+    if not np.isfinite(squares).all():
+        raise ValueError("the hold-out rows contain NaN or infinity")
+    return squares / (weight.sum() * k)
