@@ -172,8 +172,15 @@ def ridge_path(stats: GramStatistics, alphas: ArrayLike) -> RidgeSolution:
     noise = max(len(eigenvalues) * float(np.finfo(np.float64).eps), stats.epsilon) * largest
     rank = int((eigenvalues > noise).sum())
     status = _check_alphas(alphas, largest, rank=rank, m=len(eigenvalues))
-    _check_clipped(max(-float(eigenvalues[0]), 0.0), alphas, noise)
-
+    clipped = -float(eigenvalues[0])
+    positive = alphas[alphas > 0]
+    if clipped > max(noise, 0.1 * positive.min() if positive.size else 0.0):
+        status = _warn(
+            "ill-conditioned",
+            f"negative eigenvalues of the Gram matrix, down to {-clipped:.3g}, were set to zero, "
+            f"and the smallest alpha is {alphas.min():.3g}",
+            f"use alpha >= {10 * clipped:.3g}, or float64 features",
+        )
     eigenvalues = np.maximum(eigenvalues, 0.0)
     shifted = eigenvalues + alphas[:, None]
     shifted[(alphas[:, None] == 0) & (eigenvalues <= noise)] = np.inf  # pseudo-inverse
@@ -214,7 +221,7 @@ def estimate_largest_eigenvalue(gram: NDArray[np.float64], n_iter: int = 30) -> 
 
 def as_alphas(alphas: ArrayLike) -> NDArray[np.float64]:
     """Return penalties as a float64 array of shape (n_alphas,), or raise ValueError."""
-    values = np.atleast_1d(np.asarray(alphas, dtype=np.float64))
+    values = np.atleast_1d(np.array(alphas, dtype=np.float64))
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"alphas must be a number or one-dimensional, got shape {values.shape}")
     if not (np.isfinite(values).all() and (values >= 0).all()):
@@ -252,8 +259,8 @@ def _check_alphas(
     """Warn about penalties that the normal equations cannot resolve."""
     limit = SMALLEST_RELATIVE_ALPHA * largest
     remedy = (
-        f"use alpha >= {limit:.3g}, or rescale the features: alpha is measured against "
-        "the eigenvalues of their Gram matrix"
+        f"use alpha {f'>= {limit:.3g}' if limit else '> 0'}, or rescale the features: alpha is "
+        "measured against the eigenvalues of their Gram matrix"
     )
     status = SolveStatus()
     small = alphas[(alphas > 0) & (alphas < limit)]
@@ -262,26 +269,19 @@ def _check_alphas(
             f"alpha={small.min():.3g} is below {SMALLEST_RELATIVE_ALPHA:g} of the Gram "
             f"matrix's largest eigenvalue {largest:.3g}, where normal equations lose accuracy"
         )
-        status = SolveStatus("ill-conditioned", cause, remedy)
-        warnings.warn(str(status), LinAlgWarning, stacklevel=3)
+        status = _warn("ill-conditioned", cause, remedy, stacklevel=4)
     if rank != m and (alphas == 0).any():
         cause = (
             f"alpha=0 and the Gram matrix of {m} features has numerical rank {rank}; "
             "the solution of least norm is returned"
         )
-        status = SolveStatus("singular", cause, remedy)
-        warnings.warn(str(status), LinAlgWarning, stacklevel=3)
+        status = _warn("singular", cause, remedy, stacklevel=4)
     return status
 
 
-def _check_clipped(clipped: float, alphas: NDArray[np.float64], noise: float) -> None:
-    """Warn about negative eigenvalues that matter next to the smallest penalty."""
-    positive = alphas[alphas > 0]
-    tolerance = max(noise, 0.1 * positive.min()) if positive.size else noise
-    if clipped > tolerance:
-        warnings.warn(
-            f"negative eigenvalues of the Gram matrix, down to {-clipped:.3g}, were set to "
-            f"zero; the smallest alpha is {alphas.min():.3g}; use a larger one or float64 features",
-            LinAlgWarning,
-            stacklevel=3,
-        )
+def _warn(
+    kind: Literal["ill-conditioned", "singular"], cause: str, remedy: str, stacklevel: int = 3
+) -> SolveStatus:
+    status = SolveStatus(kind, cause, remedy)
+    warnings.warn(str(status), LinAlgWarning, stacklevel=stacklevel)
+    return status

@@ -1,5 +1,6 @@
 import itertools
 import pickle
+import tracemalloc
 
 import jax.numpy as jnp
 import numpy as np
@@ -146,6 +147,19 @@ def test_layouts_and_kinds_of_array_agree():
     expected = GramAccumulator().update(Z, Y, weight).finalise()
     for variant in (np.asfortranarray(Z), np.repeat(Z, 2, axis=1)[:, ::2], jnp.asarray(Z)):
         assert_same(GramAccumulator().update(variant, Y[:, 0], weight).finalise(), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_memory_is_one_product_and_one_piece(dtype):
+    n, m = 2000, 1000
+    Z, Y, weight = rows(n, m, k=1, dtype=dtype)
+    accumulator = GramAccumulator().update(Z, Y, weight)
+    tracemalloc.start()
+    accumulator.update(Z, Y, weight).merge(accumulator)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    product = 4 * m * m if dtype == np.float32 else 0
+    assert peak < 1.1 * (product + Z.nbytes)
 
 
 def test_inputs_are_left_alone_and_results_are_copies():
