@@ -1,1 +1,29 @@
-"""The Neural Tangent Kernel at scale."""
+"""The Neural Tangent Kernel at scale.
+
+Exact kernels of infinitely wide networks, explicit features that approximate them in one pass over
+the data, ridge regression on the features, and checks of the error against the exact kernel.
+"""
+
+from ntksketch.architectures import Architecture, Dense, Relu, Serial, mlp, serial
+from ntksketch.estimators import NTKClassifier, NTKFeatures, NTKRegressor, StreamingRidge
+from ntksketch.features import RandomFeatures
+from ntksketch.kernels import kernel, kernel_diag, zonal
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Architecture",
+    "Dense",
+    "NTKClassifier",
+    "NTKFeatures",
+    "NTKRegressor",
+    "RandomFeatures",
+    "Relu",
+    "Serial",
+    "StreamingRidge",
+    "kernel",
+    "kernel_diag",
+    "mlp",
+    "serial",
+    "zonal",
+]

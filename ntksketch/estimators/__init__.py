@@ -1,5 +1,7 @@
 """The scikit-learn faces."""
 
+from ntksketch.estimators.features import NTKFeatures
+from ntksketch.estimators.predictors import NTKClassifier, NTKRegressor
 from ntksketch.estimators.streaming_ridge import StreamingRidge
 
-__all__ = ["StreamingRidge"]
+__all__ = ["NTKClassifier", "NTKFeatures", "NTKRegressor", "StreamingRidge"]

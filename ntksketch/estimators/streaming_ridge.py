@@ -40,6 +40,8 @@ class _Choice:
         scores = self.gcv if self.holdout is None else self.holdout
         if scores is None:
             return 0
+        if self.solution.largest_eigenvalue == 0:  # every penalty gives the same solution
+            return int(self.solution.alphas.argmax())
         best = scores.min()
         if not np.isfinite(best):
             raise ValueError(

@@ -52,8 +52,8 @@ class CountSketch(NamedTuple):
     ((1, 8), 14.0)
     """
 
-    signs: jax.Array
-    columns: jax.Array
+    signs: jax.Array | np.ndarray
+    columns: jax.Array | np.ndarray
 
     @property
     def n_features(self) -> int:
@@ -96,7 +96,7 @@ class CountSketch(NamedTuple):
         check_sizes("CountSketch.init", n_features, n_components)
         signs_key, buckets_key = jax.random.split(key)
         n_runs = -(-n_features // n_components)
-        run_starts = n_components * jnp.arange(n_runs, dtype=jnp.int32)
+        run_starts = n_components * np.arange(n_runs, dtype=np.int32)
         permutations = random_permutations(buckets_key, n_runs, n_components)
         return cls(
             signs=random_signs(signs_key, n_features, dtype),

@@ -1,30 +1,34 @@
-"""Discrete random draws, the same whatever the floating-point precision in force."""
+"""Random draws on the host: a key decides them, whatever the floating-point precision in force."""
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
 
-def random_signs(key: jax.Array, size: int, dtype: DTypeLike) -> jax.Array:
+def generator(key: jax.Array) -> np.random.Generator:
+    """Return a NumPy generator seeded by a JAX key; drawing on the host compiles nothing."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
+
+
+def random_signs(key: jax.Array, size: int, dtype: DTypeLike) -> np.ndarray:
     """Draw `size` independent fair signs, -1 or +1, as an array of `dtype`."""
-    # jax.random.rademacher draws other signs once float64 is enabled; bits do not.
-    bits = jax.random.bits(key, (size,), jnp.uint32) & 1
-    return 2 * bits.astype(dtype) - 1
+    return np.where(generator(key).random(size) < 0.5, -1, 1).astype(dtype)
 
 
-def random_permutations(key: jax.Array, rounds: int, size: int) -> jax.Array:
+def random_permutations(key: jax.Array, rounds: int, size: int) -> np.ndarray:
     """Draw independent permutations of ``range(size)``: (rounds, size), int32."""
-    # Sorting bits compiles far faster than jax.random.permutation. Equal bits, one pair in 2**32,
-    # come out in order: that touches no mean of a sketch, for the signs alone make it unbiased.
-    bits = jax.random.bits(key, (rounds, size), jnp.uint32)
-    return jnp.argsort(bits, axis=1).astype(jnp.int32)
+    ordered = np.tile(np.arange(size, dtype=np.int32), (rounds, 1))
+    return generator(key).permuted(ordered, axis=1)
 
 
-def balanced_sample(key: jax.Array, size: int, n_draws: int) -> jax.Array:
-    """Draw from ``range(size)`` so that no value comes twice before every value came once.
+def sample_coordinates(key: jax.Array, size: int, n_draws: int, balanced: bool) -> np.ndarray:
+    """Draw from ``range(size)``: (n_draws,), int32, each entry uniform.
 
-    The first `n_draws` entries of a concatenation of independent random permutations: (n_draws,),
-    int32. Each entry is uniform; for ``n_draws <= size`` this is sampling without replacement.
+    Balanced draws are the first `n_draws` entries of a concatenation of independent random
+    permutations, so that no value comes twice before every value came once; for
+    ``n_draws <= size`` this is sampling without replacement. Otherwise draws are independent.
     """
+    if not balanced:
+        return generator(key).integers(size, size=n_draws, dtype=np.int32)
     rounds = -(-n_draws // size)
     return random_permutations(key, rounds, size).reshape(-1)[:n_draws]

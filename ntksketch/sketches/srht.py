@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from scipy import sparse
 
 from .checks import Rows, check_sizes, check_width
-from .draws import balanced_sample, random_signs
+from .draws import random_signs, sample_coordinates
 from .hadamard import hadamard_entries, hadamard_transform
 
 _CHUNK_ENTRIES = 1 << 22  # entries of H held at a time for sparse rows
@@ -58,8 +58,8 @@ class SRHT(NamedTuple):
     ((1, 4), 14.0)
     """
 
-    signs: jax.Array
-    indices: jax.Array
+    signs: jax.Array | np.ndarray
+    indices: jax.Array | np.ndarray
 
     @property
     def n_features(self) -> int:
@@ -78,6 +78,8 @@ class SRHT(NamedTuple):
         n_features: int,
         n_components: int,
         dtype: DTypeLike = jnp.float32,
+        *,
+        balanced: bool = True,
     ) -> "SRHT":
         """Draw a sketch.
 
@@ -89,6 +91,9 @@ class SRHT(NamedTuple):
             Width of the input and of the sketch, at least 1.
         dtype : dtype
             Of the stored signs: the dtype the rows will have. The draw does not depend on it.
+
+        balanced : bool
+            Whether coordinates are sampled without replacement; if not, independently.
 
         Returns
         -------
@@ -103,7 +108,9 @@ class SRHT(NamedTuple):
         signs_key, indices_key = jax.random.split(key)
         return cls(
             signs=random_signs(signs_key, n_features, dtype),
-            indices=balanced_sample(indices_key, _padded_size(n_features), n_components),
+            indices=sample_coordinates(
+                indices_key, _padded_size(n_features), n_components, balanced
+            ),
         )
 
     def apply(self, X: Rows) -> jax.Array | np.ndarray:

@@ -68,6 +68,8 @@ class TensorSRHT(NamedTuple):
         n_features: Sequence[int],
         n_components: int,
         dtype: DTypeLike = jnp.float32,
+        *,
+        balanced: bool = True,
     ) -> "TensorSRHT":
         """Draw a sketch.
 
@@ -82,6 +84,10 @@ class TensorSRHT(NamedTuple):
         dtype : dtype
             Of the stored signs: the dtype the rows will have. The draw does not depend on it.
 
+        balanced : bool
+            Whether each factor's coordinates are sampled without replacement; if not,
+            independently, as published.
+
         Returns
         -------
         TensorSRHT
@@ -95,7 +101,7 @@ class TensorSRHT(NamedTuple):
         keys = jax.random.split(key, len(n_features))
         return cls(
             tuple(
-                SRHT.init(factor_key, width, n_components, dtype)
+                SRHT.init(factor_key, width, n_components, dtype, balanced=balanced)
                 for factor_key, width in zip(keys, n_features, strict=True)
             )
         )

@@ -29,12 +29,13 @@ def sketched_products(init, xs, ys, seed, n_keys=N_KEYS):
 
     @jax.jit
     @jax.vmap
-    def products(key):
-        x, y = jnp.split(init(key).apply(*factors), 2)
+    def products(sketch):
+        x, y = jnp.split(sketch.apply(*factors), 2)
         return (x * y).sum(axis=1)
 
     keys = jax.random.split(jax.random.key(seed), n_keys)
-    return np.asarray(products(keys), np.float64).T
+    sketches = jax.tree.map(lambda *leaves: np.stack(leaves), *map(init, keys))
+    return np.asarray(products(sketches), np.float64).T
 
 
 def assert_mean(samples, expected):

@@ -44,6 +44,11 @@ def test_unbiased_with_the_exact_variance(seed, m):
         assert exact <= independent_samples
 
 
+def test_independent_coordinates_repeat():
+    indices = SRHT.init(jax.random.key(0), 64, 64, balanced=False).indices
+    assert len(set(indices.tolist())) < 60
+
+
 def test_sparse_rows_in_several_chunks(monkeypatch):
     monkeypatch.setattr(srht, "_CHUNK_ENTRIES", 20)
     X = np.random.default_rng(0).standard_normal((4, 13))

@@ -34,6 +34,24 @@ def test_unbiased_with_the_exact_variance(seed, widths):
         assert independent_samples <= (3**p - 1) / m
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_published_variance_with_independent_coordinates(seed):
+    m, widths = 12, (16, 13)
+    pairs = [[unit_pair(d, cosine, seed + d) for cosine in COSINES] for d in widths]
+    xs, ys = zip(*(np.stack(pair, axis=1) for pair in pairs), strict=True)
+
+    def init(key):
+        return TensorSRHT.init(key, widths, m, balanced=False)
+
+    products = sketched_products(init, xs, ys, seed)
+    for i, cosine in enumerate(COSINES):
+        fourth = np.array([(x[i] ** 2 * y[i] ** 2).sum() for x, y in zip(xs, ys, strict=True)])
+        second = 1 + 2 * cosine**2 - 2 * fourth
+        assert_mean(products[i], cosine**2)
+        # given the signs, each sample's mean over coordinates is exact: samples do not correlate
+        assert_variance(products[i], (second.prod() - cosine**4) / m)
+
+
 def test_factors_are_drawn_independently():
     a, b = TensorSRHT.init(jax.random.key(0), (64, 64), 64).factors
     assert np.any(a.signs != b.signs)

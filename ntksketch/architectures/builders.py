@@ -1,0 +1,58 @@
+"""Builders of standard architectures."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+from ntksketch.architectures.layers import Dense, Relu, Serial, serial
+
+
+def mlp(depth: int, *, weight_std: float = 1.0, bias_std: float = 0.0) -> Serial:
+    r"""Multilayer perceptron with `depth` hidden ReLU layers and a linear readout.
+
+    Without bias its kernels obey, with :math:`S_0 = T_0 = \langle x, y\rangle`,
+
+    .. math::
+
+        S_h = |x||y|\, \kappa_1\!\left(\frac{S_{h-1}}{|x||y|}\right), \qquad
+        T_h = T_{h-1}\, \kappa_0\!\left(\frac{S_{h-1}}{|x||y|}\right) + S_h,
+
+    and :math:`\mathrm{NNGP} = S_L`, :math:`\mathrm{NTK} = T_L`, so that
+    :math:`\mathrm{NTK}(x, x) = (L + 1)|x|^2`.
+
+    Parameters
+    ----------
+    depth : int
+        Number :math:`L` of hidden layers, at least 1.
+    weight_std, bias_std : float
+        Standard deviations of every :class:`Dense` layer.
+
+    Returns
+    -------
+    Serial
+        ``(Dense, Relu) * depth, Dense``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `depth` is not a whole number of at least 1, or a standard deviation is negative.
+
+    References
+    ----------
+    Zandieh, Han, Avron, Shoham, Kim, Shin (2021), "Scaling Neural Tangent Kernels via Sketching
+    and Random Features", arXiv:2106.07880.
+
+    Examples
+    --------
+    >>> import ntksketch as ntk
+    >>> ntk.mlp(depth=1)
+    serial(Dense(), Relu(), Dense())
+    """
+    if isinstance(depth, bool) or not isinstance(depth, Integral):
+        raise TypeError(f"depth must be a whole number of hidden layers, got {depth!r}")
+    if depth < 1:
+        raise ValueError(
+            f"depth must be at least 1 hidden layer, got {depth}; for a linear model use Dense()"
+        )
+    dense = Dense(weight_std, bias_std)
+    return serial(*(dense, Relu()) * int(depth), dense)

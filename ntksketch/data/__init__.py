@@ -1,0 +1,1 @@
+"""Row blocks and the memory they may take."""

@@ -1,0 +1,139 @@
+"""Row blocks sized from a memory budget, and the check that a result can fit at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import sklearn
+
+_MIB = 2**20
+_BLOCK_ROWS = 512  # larger blocks gain nothing in a matrix product and leave the cache
+
+
+def format_bytes(n_bytes: float) -> str:
+    """Return a size in bytes as text with a binary unit, such as ``'14.9 GiB'``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:.0f} B" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.1f} TiB"
+
+
+def available_memory() -> float:
+    """Return the bytes this process may still take: free memory, or less under a cgroup limit.
+
+    Infinity where the system does not say.
+    """
+    limits = [float("inf")]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        limits += [float(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable:")]
+    except OSError:
+        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+            limits.append(float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE"))
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit = (group / "memory.max").read_text().strip()
+        if limit != "max":
+            limits.append(float(limit) - float((group / "memory.current").read_text()))
+    except OSError:
+        pass
+    return min(limits)
+
+
+def require_memory(n_bytes: float, what: str, remedy: str) -> None:
+    """Raise a MemoryError before something is started that cannot fit.
+
+    Parameters
+    ----------
+    n_bytes : float
+        Size of the result.
+    what, remedy : str
+        What needs the memory, and what to do instead.
+    """
+    available = available_memory()
+    if n_bytes > available:
+        raise MemoryError(
+            f"{what} needs {format_bytes(n_bytes)} and {format_bytes(available)} are available; "
+            f"{remedy}"
+        )
+
+
+def budget_bytes(working_memory: float | None) -> float:
+    """Return a memory budget in bytes; None reads scikit-learn's ``working_memory`` setting."""
+    if working_memory is None:
+        working_memory = sklearn.get_config()["working_memory"]
+    if not working_memory > 0:
+        raise ValueError(f"working_memory must be a positive number of MiB, got {working_memory!r}")
+    return float(working_memory) * _MIB
+
+
+def rows_per_block(
+    row_bytes: float, working_memory: float | None, *, most: int = _BLOCK_ROWS
+) -> int:
+    """Return how many rows a block may have: a power of two.
+
+    Parameters
+    ----------
+    row_bytes : float
+        Bytes of temporaries that one row needs.
+    working_memory : float or None
+        Budget in MiB; None reads scikit-learn's ``working_memory`` setting.
+    most : int, default=512
+        Largest number of rows.
+
+    Raises
+    ------
+    MemoryError
+        If not even one row fits.
+    """
+    budget = budget_bytes(working_memory)
+    rows = int(budget // row_bytes)
+    if rows < 1:
+        raise MemoryError(
+            f"one row needs {format_bytes(row_bytes)} of temporaries, more than working_memory = "
+            f"{format_bytes(budget)}; raise it, for example "
+            f"sklearn.set_config(working_memory={int(row_bytes // _MIB) + 1})"
+        )
+    return 1 << (min(rows, most).bit_length() - 1)
+
+
+def tile_side(entry_bytes: float, working_memory: float | None, *, most: int = 1024) -> int:
+    """Return the side of square tiles of pairs of rows: a power of two whose tile fits the budget.
+
+    Parameters
+    ----------
+    entry_bytes : float
+        Bytes of temporaries that one pair of rows needs.
+    working_memory : float or None
+        Budget in MiB; None reads scikit-learn's ``working_memory`` setting.
+    most : int, default=1024
+        Largest side.
+    """
+    side = int(np.sqrt(budget_bytes(working_memory) / entry_bytes))
+    return 1 << (max(min(side, most), 1).bit_length() - 1)
+
+
+def block_slices(n_rows: int, block_rows: int) -> Iterator[slice]:
+    """Yield the slices of consecutive blocks; only the last may be shorter."""
+    for start in range(0, n_rows, block_rows):
+        yield slice(start, min(start + block_rows, n_rows))
+
+
+def padded_rows(n_rows: int, block_rows: int) -> int:
+    """Return the number of rows to which blocks are padded, so that few shapes are compiled.
+
+    Whole blocks keep `block_rows`; a data set smaller than one block is padded to a power of two.
+    """
+    return min(block_rows, 1 << max(n_rows - 1, 0).bit_length())
+
+
+def pad_rows(block: np.ndarray, n_rows: int) -> np.ndarray:
+    """Return the block with rows of zeros appended up to `n_rows` (itself if it has them)."""
+    missing = n_rows - len(block)
+    if missing == 0:
+        return block
+    return np.concatenate([block, np.zeros((missing, *block.shape[1:]), block.dtype)])

@@ -1,0 +1,169 @@
+"""The scikit-learn transformer."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, Literal, cast
+
+import jax
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ntksketch.architectures import Architecture, mlp
+from ntksketch.architectures.layers import check_architecture
+from ntksketch.features import RandomFeatures, resolve_method, transform_blocks
+from ntksketch.kernels import check_kind
+
+
+class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    r"""Explicit features whose inner products approximate a network's NTK.
+
+    .. math:: \langle z(x), z(y)\rangle \approx \mathrm{NTK}(x, y)
+
+    Parameters
+    ----------
+    architecture : Architecture, default=None
+        The network, such as ``ntksketch.mlp(depth=2)``; None means ``mlp(depth=1)``.
+    method : str or RandomFeatures, default="random-features"
+        How the nonlinearities are approximated.
+    n_components : int, default=1024
+        Number of columns of the features.
+    kind : {"ntk", "nngp"}, default="ntk"
+        Which kernel the features are for.
+    working_memory : float, default=None
+        Budget in MiB for the temporaries of a block of rows; None reads scikit-learn's setting
+        of the same name.
+    random_state : int, RandomState instance or None, default=None
+        Decides the draw.
+
+    Attributes
+    ----------
+    architecture_ : Architecture
+        The network used.
+    method_ : RandomFeatures
+        The method used.
+    feature_map_ : FeatureMap
+        The drawn map: a static plan and NumPy arrays.
+    n_features_in_ : int
+        Number of columns of the rows.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if all of them are strings.
+
+    See Also
+    --------
+    ntksketch.kernel : The exact kernel.
+    ntksketch.check_features : How far the features are from it.
+
+    References
+    ----------
+    Zandieh, Han, Avron, Shoham, Kim, Shin (2021), arXiv:2106.07880.
+
+    Examples
+    --------
+    >>> import ntksketch as ntk
+    >>> from sklearn.datasets import load_digits
+    >>> X = load_digits().data / 16
+    >>> fm = ntk.NTKFeatures(ntk.mlp(depth=1), n_components=512, random_state=0).fit(X)
+    >>> fm.transform(X).shape
+    (1797, 512)
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture | None = None,
+        method: str | RandomFeatures = "random-features",
+        n_components: int = 1024,
+        *,
+        kind: Literal["ntk", "nngp"] = "ntk",
+        working_memory: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.architecture = architecture
+        self.method = method
+        self.n_components = n_components
+        self.kind = kind
+        self.working_memory = working_memory
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> NTKFeatures:
+        """Draw the map for rows of this width and dtype.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows; only their width and dtype matter to random features.
+        y : ignored
+            There for pipelines.
+
+        Returns
+        -------
+        NTKFeatures
+            The fitted transformer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the rows cannot be used; the message says what came and what to do.
+        """
+        X = self._validate(X, reset=True)
+        self.architecture_ = (
+            mlp(1) if self.architecture is None else check_architecture(self.architecture)
+        )
+        self.method_ = resolve_method(self.method)
+        n_components = self.n_components
+        if isinstance(n_components, bool) or not isinstance(n_components, Integral):
+            raise TypeError(f"n_components must be a whole number, got {n_components!r}")
+        if n_components < 1:
+            raise ValueError(f"n_components must be at least 1, got {n_components}")
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        self.feature_map_ = self.method_.init(
+            jax.random.key(seed),
+            self.architecture_,
+            kind=check_kind(self.kind, self.architecture_),
+            n_features=X.shape[1],
+            n_components=int(n_components),
+            dtype=X.dtype,
+        )
+        self._n_features_out = int(n_components)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Compute the features of rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows. Sparse rows are never densified.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            Features: float32 if the rows are, else float64.
+
+        Raises
+        ------
+        MemoryError
+            Before the start, if the features cannot fit in memory.
+        ValueError
+            If the rows are not as wide as those of `fit`, or not finite.
+        """
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        return transform_blocks(self.feature_map_, X, self.working_memory)
+
+    def _validate(self, X: Any, *, reset: bool) -> np.ndarray | sp.csr_array:
+        return cast(
+            Any,
+            validate_data(
+                self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
+            ),
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,351 @@
+"""Ridge regression and classification on NTK features, in one pass over the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ntksketch.architectures import Architecture
+from ntksketch.data.blocks import block_slices, rows_per_block
+from ntksketch.estimators.features import NTKFeatures
+from ntksketch.estimators.streaming_ridge import StreamingRidge
+from ntksketch.features import RandomFeatures, transform_blocks
+from ntksketch.linear.gram import as_weights
+
+_CHUNK_ROWS = 8192  # rows of features between updates of the Gram matrix
+_COPIES = 3  # a chunk's features, their centred copy, and the temporaries of their making
+
+
+class _RidgeOnFeatures(BaseEstimator):
+    """Features, then a streaming ridge: what the regressor and the classifier share."""
+
+    def __init__(
+        self,
+        architecture: Architecture | None = None,
+        method: str | RandomFeatures = "random-features",
+        n_components: int = 1024,
+        *,
+        kind: Literal["ntk", "nngp"] = "ntk",
+        alphas: str | float | ArrayLike = "auto",
+        fit_intercept: bool = True,
+        working_memory: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.architecture = architecture
+        self.method = method
+        self.n_components = n_components
+        self.kind = kind
+        self.alphas = alphas
+        self.fit_intercept = fit_intercept
+        self.working_memory = working_memory
+        self.random_state = random_state
+
+    @property
+    def alpha_(self) -> float:
+        """The penalty chosen."""
+        check_is_fitted(self)
+        return self.ridge_.alpha_
+
+    def _validate_rows(self, X: Any, y: Any = "no_validation", **options: Any) -> Any:
+        """Check rows, and targets unless there are none to check, as scikit-learn does."""
+        return validate_data(
+            self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], **options
+        )
+
+    def _fit_rows(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> None:
+        """Draw the features and gather their statistics chunk by chunk, then solve."""
+        self.features_ = NTKFeatures(
+            self.architecture,
+            self.method,
+            self.n_components,
+            kind=self.kind,
+            working_memory=self.working_memory,
+            random_state=self.random_state,
+        ).fit(X)
+        ridge = StreamingRidge(self.alphas, fit_intercept=self.fit_intercept)
+        for rows, Z in self._chunks(X):
+            ridge.partial_fit(Z, y[rows], None if sample_weight is None else sample_weight[rows])
+        _ = ridge.coef_  # solve now, so that warnings come from fit
+        self.ridge_ = ridge
+
+    def _chunks(self, X: Any) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the features of consecutive rows, as many at a time as the budget allows."""
+        n_components = self.features_.feature_map_.n_components
+        chunk = rows_per_block(
+            _COPIES * n_components * X.dtype.itemsize, self.working_memory, most=_CHUNK_ROWS
+        )
+        for rows in block_slices(X.shape[0], chunk):
+            yield (
+                rows,
+                transform_blocks(self.features_.feature_map_, X[rows], self.working_memory),
+            )
+
+    def _predict_rows(self, X: Any) -> np.ndarray:
+        """Return the ridge's predictions, in the rows' dtype."""
+        check_is_fitted(self)
+        X = self._validate_rows(X, reset=False)
+        return np.concatenate([self.ridge_.predict(Z) for _, Z in self._chunks(X)])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
+    """Ridge regression on NTK features: kernel regression with the NTK, in one pass.
+
+    Parameters
+    ----------
+    architecture : Architecture, default=None
+        The network, such as ``ntksketch.mlp(depth=2)``; None means ``mlp(depth=1)``.
+    method : str or RandomFeatures, default="random-features"
+        How the nonlinearities are approximated.
+    n_components : int, default=1024
+        Number of columns of the features.
+    kind : {"ntk", "nngp"}, default="ntk"
+        Which kernel.
+    alphas : "auto", float or array-like of shape (n_alphas,), default="auto"
+        Penalty, or penalties to choose from by generalised cross-validation; see
+        :class:`StreamingRidge`.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept, which is not penalised.
+    working_memory : float, default=None
+        Budget in MiB for a chunk of rows and its features, beside the statistics of
+        `n_components` squared entries; None reads scikit-learn's setting of the same name.
+    random_state : int, RandomState instance or None, default=None
+        Decides the draw of the features.
+
+    Attributes
+    ----------
+    features_ : NTKFeatures
+        The fitted features.
+    ridge_ : StreamingRidge
+        The fitted ridge, with its coefficients, penalties and scores.
+    alpha_ : float
+        The penalty chosen.
+    n_features_in_ : int
+        Number of columns of the rows.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if all of them are strings.
+
+    References
+    ----------
+    Jacot, Gabriel, Hongler (2018), arXiv:1806.07572; Zandieh et al. (2021), arXiv:2106.07880.
+
+    Examples
+    --------
+    >>> import ntksketch as ntk
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = ntk.NTKRegressor(ntk.mlp(depth=1), n_components=128, random_state=0).fit(X, y)
+    >>> model.predict(X[:2]).shape
+    (2,)
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> NTKRegressor:
+        """Fit in one pass over the rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights, which count as repetitions of a row.
+
+        Returns
+        -------
+        NTKRegressor
+            The fitted regressor.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data cannot be used; the message says what came and what to do.
+        """
+        X, y = self._validate_rows(X, y, multi_output=True, y_numeric=True)
+        weight = None if sample_weight is None else as_weights(sample_weight, X.shape[0])
+        self._fit_rows(X, y, weight)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Predictions: float32 if the rows are, else float64.
+        """
+        return self._predict_rows(X)
+
+
+class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
+    """Classification by ridge regression of one-hot targets on NTK features, in one pass.
+
+    Targets are +1 for a row's class and -1 for the others, one column a class (a single column
+    for two classes); the class of the largest prediction wins.
+
+    Parameters
+    ----------
+    architecture : Architecture, default=None
+        The network, such as ``ntksketch.mlp(depth=2)``; None means ``mlp(depth=1)``.
+    method : str or RandomFeatures, default="random-features"
+        How the nonlinearities are approximated.
+    n_components : int, default=1024
+        Number of columns of the features.
+    kind : {"ntk", "nngp"}, default="ntk"
+        Which kernel.
+    alphas : "auto", float or array-like of shape (n_alphas,), default="auto"
+        Penalty, or penalties to choose from by generalised cross-validation; see
+        :class:`StreamingRidge`.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept, which is not penalised.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied with the rows' weights; "balanced" makes them inversely
+        proportional to the classes' frequencies.
+    working_memory : float, default=None
+        Budget in MiB for a chunk of rows and its features, beside the statistics of
+        `n_components` squared entries; None reads scikit-learn's setting of the same name.
+    random_state : int, RandomState instance or None, default=None
+        Decides the draw of the features.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes, sorted.
+    features_ : NTKFeatures
+        The fitted features.
+    ridge_ : StreamingRidge
+        The fitted ridge, with its coefficients, penalties and scores.
+    alpha_ : float
+        The penalty chosen.
+    n_features_in_ : int
+        Number of columns of the rows.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if all of them are strings.
+
+    References
+    ----------
+    Jacot, Gabriel, Hongler (2018), arXiv:1806.07572; Zandieh et al. (2021), arXiv:2106.07880.
+
+    Examples
+    --------
+    >>> import ntksketch as ntk
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = ntk.NTKClassifier(ntk.mlp(depth=1), n_components=512, random_state=0)
+    >>> model.fit(X[:1000] / 16, y[:1000]).score(X[1000:] / 16, y[1000:]) > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture | None = None,
+        method: str | RandomFeatures = "random-features",
+        n_components: int = 1024,
+        *,
+        kind: Literal["ntk", "nngp"] = "ntk",
+        alphas: str | float | ArrayLike = "auto",
+        fit_intercept: bool = True,
+        class_weight: dict | str | None = None,
+        working_memory: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        super().__init__(
+            architecture,
+            method,
+            n_components,
+            kind=kind,
+            alphas=alphas,
+            fit_intercept=fit_intercept,
+            working_memory=working_memory,
+            random_state=random_state,
+        )
+        self.class_weight = class_weight
+
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> NTKClassifier:
+        """Fit in one pass over the rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Classes of any type that can be sorted; at least two.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights, which count as repetitions of a row.
+
+        Returns
+        -------
+        NTKClassifier
+            The fitted classifier.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data cannot be used; the message says what came and what to do.
+        """
+        X, y = self._validate_rows(X, y)
+        check_classification_targets(y)
+        y = column_or_1d(y, warn=True)
+        weight = None if sample_weight is None else as_weights(sample_weight, X.shape[0])
+        if self.class_weight is not None:
+            by_class = compute_sample_weight(cast(Any, self.class_weight), y)
+            weight = by_class if weight is None else weight * by_class
+        binarizer = LabelBinarizer(neg_label=-1)
+        targets = np.asarray(binarizer.fit_transform(y), dtype=X.dtype)
+        self.classes_ = binarizer.classes_
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y must have at least 2 classes, got only the class {self.classes_[0]!r}"
+            )
+        self._fit_rows(X, targets[:, 0] if targets.shape[1] == 1 else targets, weight)
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Predict the one-hot targets.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Scores, one column a class; for two classes one number a row, positive for the second.
+        """
+        return self._predict_rows(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict classes.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Classes, of the type given to `fit`.
+        """
+        scores = self.decision_function(X)
+        chosen = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[chosen]

@@ -1,0 +1,188 @@
+"""How the columns of random features are divided among the parts of each layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ntksketch.architectures import Architecture, Relu
+from ntksketch.architectures.layers import as_layers
+from ntksketch.features.state import Widths, linear_widths
+
+if TYPE_CHECKING:
+    from ntksketch.features.random_features import RandomFeatures
+
+_LEAST_HIDDEN = 1024  # columns of hidden layers, which cost little below this
+_CONSTANT_SHARE = 0.4  # of the product's columns, for the constant half of the step function
+
+
+class ReluLayout(NamedTuple):
+    """Numbers of columns of one rectifier's features.
+
+    Attributes
+    ----------
+    relu : int
+        Columns of phi'.
+    constant, signed : int
+        Columns of psi': the constant half of the product (0 unless directions come in pairs) and the rest.
+    steps : int
+        Directions of the step features.
+    """
+
+    relu: int
+    constant: int = 0
+    signed: int = 0
+    steps: int = 0
+
+
+class Plan(NamedTuple):
+    """What is fixed before anything is drawn: hashable, so that compiled code is shared.
+
+    Attributes
+    ----------
+    method : RandomFeatures
+    architecture : Architecture
+    kind : str
+        "ntk" or "nngp".
+    layouts : tuple of ReluLayout
+        One for each rectifier.
+    width : int
+        Number of columns of the layouts; more than `n_components` only where every part has just
+        one or two, which are then folded.
+    n_components : int
+        Number of columns that come out.
+    """
+
+    method: RandomFeatures
+    architecture: Architecture
+    kind: str
+    layouts: tuple[ReluLayout, ...]
+    width: int
+    n_components: int
+
+
+def make_plan(
+    method: RandomFeatures,
+    architecture: Architecture,
+    kind: str,
+    n_features: int,
+    n_components: int,
+) -> Plan:
+    """Divide the columns so that exactly `n_components` come out.
+
+    Raises
+    ------
+    ValueError
+        If `n_components` is too small; the message has the smallest that works.
+    """
+
+    def layouts(n: int) -> tuple[ReluLayout, ...] | None:
+        return _layouts(method, architecture, kind, n_features, n)
+
+    width, found = n_components, layouts(n_components)
+    while found is None:
+        width += 1
+        found = layouts(width)
+    if method.product == "exact" and width > n_components:
+        raise ValueError(
+            f"n_components={n_components} is too small for {method} on {architecture} with "
+            f"{n_features} columns and kind={kind!r}; the smallest that works is {width}"
+        )
+    return Plan(method, architecture, kind, found, width, n_components)
+
+
+def _layouts(
+    method: RandomFeatures,
+    architecture: Architecture,
+    kind: str,
+    n_features: int,
+    n_components: int,
+) -> tuple[ReluLayout, ...] | None:
+    """Return the layout of every rectifier, or None if the columns do not suffice."""
+    layers = as_layers(architecture)
+    positions = [i for i, layer in enumerate(layers) if isinstance(layer, Relu)]
+    if not positions:
+        raise ValueError(
+            f"{architecture} has no Relu: its kernel is linear, use the rows as they are"
+        )
+    widths = Widths(n_features, 0)
+    layouts: list[ReluLayout] = []
+    for i, layer in enumerate(layers):
+        if i not in positions:
+            widths = linear_widths(layer, widths)
+            continue
+        if kind == "nngp":
+            widths = Widths(widths.phi, 0)
+        if i == positions[-1]:
+            layout = _output_layout(method, widths, layers[i + 1 :], kind, n_components)
+        else:
+            remaining = len(positions) - len(layouts)
+            target = _hidden_components(method, widths, remaining, n_components)
+            layout = _divide(method, widths, target, 1)
+            if layout is None and method.hidden_components is not None:
+                raise ValueError(
+                    f"hidden_components={target} is too small for {method} after a layer with "
+                    f"{widths.psi} columns: take more, or None"
+                )
+        if layout is None:
+            return None
+        layouts.append(layout)
+        widths = Widths(layout.relu, layout.constant + layout.signed)
+    return tuple(layouts)
+
+
+def _hidden_components(
+    method: RandomFeatures, widths: Widths, remaining: int, n_components: int
+) -> int:
+    """Return the number of columns after a hidden rectifier."""
+    if method.hidden_components is not None:
+        return method.hidden_components
+    if method.product != "exact" or not widths.psi:
+        return max(n_components // 2, _LEAST_HIDDEN)
+    # tensor products multiply the width: grow it geometrically towards n_components
+    return int(widths.psi * (n_components / widths.psi) ** (1 / remaining))
+
+
+def _output_layout(
+    method: RandomFeatures,
+    widths: Widths,
+    tail: tuple[Architecture, ...],
+    kind: str,
+    n_components: int,
+) -> ReluLayout | None:
+    """Divide the columns of the last rectifier, `tail` being the linear layers after it."""
+
+    def total(relu: int) -> int:
+        after = Widths(relu, 0)
+        for layer in tail:
+            after = linear_widths(layer, after)
+        return after.phi if kind == "nngp" else after.psi
+
+    fixed = total(0)  # bias coordinates
+    repeats = total(1) - fixed  # how often phi' appears in the output: once a Dense layer
+    return _divide(method, widths, n_components - fixed, repeats)
+
+
+def _divide(method: RandomFeatures, widths: Widths, target: int, repeats: int) -> ReluLayout | None:
+    """Divide `target` columns between `repeats` copies of phi' and one psi'."""
+    if not widths.psi:
+        relu = target // repeats if repeats else 0
+        return ReluLayout(relu) if relu >= 1 and relu * repeats == target else None
+    fraction = method.relu_fraction or (1 / 3 if method.sampling == "orthogonal" else 0.5)
+    relu = max(int(fraction * target / max(repeats, 1)), 1 + method.variance_reduction)
+    relu -= relu % 2 if method.variance_reduction else 0
+    product = target - repeats * relu
+    if method.product == "exact":
+        copies = max(product // widths.psi, 1 + method.variance_reduction)
+        product = copies * widths.psi
+        relu = (target - product) // repeats if repeats else 1
+        if relu < 1 or relu * repeats + product != target:
+            return None
+        constant = widths.psi if method.variance_reduction else 0
+        return ReluLayout(relu, constant, product - constant, copies - method.variance_reduction)
+    if product < 1 + method.variance_reduction:
+        return None
+    constant = 0
+    if method.variance_reduction:
+        constant = min(widths.psi, max(1, int(_CONSTANT_SHARE * product)))
+    signed = product - constant
+    return ReluLayout(relu, constant, signed, method.n_steps or max(1, signed // 2))

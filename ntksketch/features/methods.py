@@ -1,0 +1,29 @@
+"""The feature methods by name."""
+
+from __future__ import annotations
+
+from ntksketch.features.random_features import RandomFeatures
+
+METHODS = {"random-features": RandomFeatures}
+
+
+def resolve_method(method: str | RandomFeatures) -> RandomFeatures:
+    """Return the method that a name or an instance stands for.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is none of that name, or the object is not a method.
+    """
+    if isinstance(method, str):
+        if method not in METHODS:
+            names = ", ".join(repr(name) for name in METHODS)
+            raise ValueError(f"method must be one of {names} or an instance, got {method!r}")
+        return METHODS[method]()
+    if isinstance(method, tuple(METHODS.values())):
+        return method
+    hint = f"; did you mean {method.__name__}()?" if isinstance(method, type) else ""
+    raise TypeError(
+        f"method must be a name such as 'random-features' or an instance such as "
+        f"RandomFeatures(), got {method!r}{hint}"
+    )

@@ -1,0 +1,339 @@
+"""Random features of a ReLU network's NTK: arc-cosine features and sketched products."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sp
+
+from ntksketch.architectures import Architecture, Relu
+from ntksketch.architectures.layers import as_layers, short_repr
+from ntksketch.features.directions import SAMPLINGS, sample_directions
+from ntksketch.features.layout import Plan, ReluLayout, make_plan
+from ntksketch.features.products import PRODUCTS, init_linear, init_product
+from ntksketch.features.state import Explicit, Widths, linear, linear_widths
+from ntksketch.kernels.gram import precision, squared_norms
+from ntksketch.kernels.propagate import Variance, propagate_variance
+from ntksketch.sketches import CountSketch
+
+
+@dataclass(frozen=True, repr=False)
+class RandomFeatures:
+    r"""NTK random features: arc-cosine random features and tensor sketches, layer by layer.
+
+    With the incoming features phi of :math:`S_{h-1}` and psi of :math:`T_{h-1}`, a rectifier layer
+    of unit-norm rows gives
+
+    .. math::
+
+        \phi' = \sqrt{2/a}\,\mathrm{relu}(W\phi), \qquad
+        \psi' = Q\big(\psi \otimes \sqrt{2/s}\,\mathrm{step}(V\phi)\big),
+
+    where Q sketches the tensor product, and a :class:`~ntksketch.Dense` layer appends phi to psi.
+    The method as published is :meth:`published`; the defaults improve it as described below.
+
+    Parameters
+    ----------
+    sampling : {"orthogonal", "leverage", "gaussian"}, default="orthogonal"
+        Distribution of the directions. "gaussian" and "leverage" (the exact density proportional
+        to :math:`|w|^2 N(0, I)`) are the published ones; "orthogonal" takes the leverage density's
+        directions in orthonormal blocks.
+    product : {"tensor-srht", "tensor-sketch", "exact"}, default="tensor-srht"
+        The sketch Q; "exact" forms the tensor product itself, with few steps.
+    variance_reduction : bool, default=True
+        Three changes to the published method, none of which touches the mean at depth 1. Every
+        direction w comes with its opposite -w, so that with :math:`\mathrm{step} = (1 +
+        \mathrm{sign})/2` the constant half of the product is linear in psi and sketched by itself;
+        this also halves the matrix products. The sketch samples its coordinates without
+        replacement. Features of hidden layers are scaled, row by row, to the norms that the exact
+        kernel gives.
+    relu_fraction : float, default=None
+        Part of a layer's columns that goes to phi', in (0, 1); None takes 1/3 for "orthogonal",
+        else 1/2.
+    n_steps : int, default=None
+        Number of directions v of the step features; None takes half the columns of the sketched
+        part. Ignored by ``product="exact"``, which uses as many as fit.
+    hidden_components : int, default=None
+        Number of columns of phi' and psi' together after a hidden rectifier; None takes half of
+        `n_components`, but at least 1024. Hidden columns cost time and do not come out.
+
+    References
+    ----------
+    Zandieh, Han, Avron, Shoham, Kim, Shin (2021), "Scaling Neural Tangent Kernels via Sketching
+    and Random Features", arXiv:2106.07880, Algorithm 2. Han, Avron, Shoham, Kim, Shin (2021),
+    "Random features for the Neural Tangent Kernel", arXiv:2104.01351.
+
+    Examples
+    --------
+    >>> import ntksketch as ntk
+    >>> ntk.RandomFeatures(sampling="leverage", product="tensor-sketch")
+    RandomFeatures(sampling='leverage', product='tensor-sketch')
+    """
+
+    sampling: str = "orthogonal"
+    product: str = "tensor-srht"
+    variance_reduction: bool = True
+    relu_fraction: float | None = None
+    n_steps: int | None = None
+    hidden_components: int | None = None
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("sampling", SAMPLINGS), ("product", PRODUCTS)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        fraction = self.relu_fraction
+        if fraction is not None and not (isinstance(fraction, Real) and 0 < fraction < 1):
+            raise ValueError(f"relu_fraction must be in (0, 1) or None, got {fraction!r}")
+        for name in ("n_steps", "hidden_components"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, Integral) and value >= 1):
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+    @classmethod
+    def published(cls, *, relu_fraction: float = 0.25) -> RandomFeatures:
+        """Return the published configuration (NTKRF): leverage, TensorSRHT, none of ours.
+
+        Parameters
+        ----------
+        relu_fraction : float, default=0.25
+            Part of the columns for the rectifier.
+        """
+        return cls("leverage", "tensor-srht", False, relu_fraction)
+
+    def init(
+        self,
+        key: jax.Array,
+        architecture: Architecture,
+        *,
+        kind: str,
+        n_features: int,
+        n_components: int,
+        dtype: Any,
+    ) -> FeatureMap:
+        """Draw the map.
+
+        Parameters
+        ----------
+        key : jax.Array
+            Random key; the draw does not depend on `dtype`.
+        architecture : Architecture
+            Dense and Relu layers.
+        kind : {"ntk", "nngp"}
+            Which kernel.
+        n_features, n_components : int
+            Numbers of columns of the rows and of the features.
+        dtype : dtype
+            float32 or float64.
+
+        Returns
+        -------
+        FeatureMap
+            Plan and parameters.
+
+        Raises
+        ------
+        ValueError
+            If `n_components` is too small.
+        """
+        plan = make_plan(self, architecture, kind, n_features, n_components)
+        key, fold_key = jax.random.split(key)
+        widths, params, layouts = Widths(n_features, 0), [], iter(plan.layouts)
+        for layer in as_layers(architecture):
+            if not isinstance(layer, Relu):
+                widths = linear_widths(layer, widths)
+                continue
+            layout = next(layouts)
+            key, subkey = jax.random.split(key)
+            with precision(dtype):
+                params.append(_init_relu(subkey, self, layout, widths, dtype))
+            widths = Widths(layout.relu, layout.constant + layout.signed)
+        fold = None
+        if plan.width > n_components:
+            fold = CountSketch.init(fold_key, plan.width, n_components, dtype)
+        return FeatureMap(plan, (*params, fold))
+
+
+class ReluParams(NamedTuple):
+    """Random parameters of one rectifier's features.
+
+    Attributes
+    ----------
+    relu : array of shape (a, k)
+        Directions of the rectifier as columns.
+    steps : array of shape (a, s) or None
+        Directions of the step features as columns.
+    constant, product : sketch or None
+        Sketches of psi alone and of its product with the steps.
+    """
+
+    relu: Any
+    steps: Any
+    constant: Any
+    product: Any
+
+
+class Projections(NamedTuple):
+    """What a rectifier's features need from the incoming ones, linear in them."""
+
+    relu: Any
+    steps: Any
+    constant: Any
+    product: Any
+
+
+class FeatureMap(NamedTuple):
+    """A drawn feature map: a static plan and arrays.
+
+    Attributes
+    ----------
+    plan : Plan
+    params : tuple
+        A :class:`ReluParams` for each rectifier, then the fold (a CountSketch) or None: a pytree
+        of arrays.
+    """
+
+    plan: Plan
+    params: Any
+
+    @property
+    def n_components(self) -> int:
+        """Number of columns that `apply` returns."""
+        return self.plan.n_components
+
+    def apply(self, X: Any) -> jax.Array:
+        """Return the features of a block of rows, shape (n, n_components), in its dtype.
+
+        Dense rows go through one compiled function. Of CSR rows the first layer's products are
+        taken on the host, without densifying them.
+        """
+        if not sp.issparse(X):
+            return _apply_dense(self.plan, self.params, X)
+        projections = _project(self.params[0], _input_state(self.plan, X))
+        return _apply_projected(self.plan, self.params, projections, squared_norms(X))
+
+
+def _init_relu(
+    key: jax.Array, method: RandomFeatures, layout: ReluLayout, widths: Widths, dtype: Any
+) -> ReluParams:
+    relu_key, step_key, constant_key, product_key = jax.random.split(key, 4)
+
+    def directions(key: jax.Array, n: int) -> np.ndarray:
+        return np.asarray(sample_directions(key, method.sampling, n, widths.phi).T, dtype)
+
+    n_relu = -(-layout.relu // 2) if method.variance_reduction else layout.relu
+    relu = directions(relu_key, n_relu)
+    if not layout.signed:
+        return ReluParams(relu, None, None, None)
+    constant = None
+    if layout.constant:
+        constant = init_linear(constant_key, method.product, widths.psi, layout.constant, dtype)
+    product = init_product(
+        product_key,
+        method.product,
+        (widths.psi, layout.steps),
+        layout.signed,
+        dtype,
+        balanced=method.variance_reduction,
+    )
+    return ReluParams(relu, directions(step_key, layout.steps), constant, product)
+
+
+def _input_state(plan: Plan, X: Any) -> Explicit:
+    """Carry rows through the linear layers before the first rectifier."""
+    state = Explicit(X, None)
+    for layer in as_layers(plan.architecture):
+        if isinstance(layer, Relu):
+            break
+        state = linear(layer, state)
+    return state
+
+
+def _project(params: ReluParams, state: Explicit) -> Projections:
+    def matmul(directions: Any) -> Any:
+        if sp.issparse(state.phi):
+            return state.phi @ np.asarray(directions)
+        return jnp.matmul(state.phi, directions, precision=jax.lax.Precision.HIGHEST)
+
+    if params.steps is None:
+        return Projections(matmul(params.relu), None, None, None)
+    return Projections(
+        matmul(params.relu),
+        matmul(params.steps),
+        None if params.constant is None else params.constant.apply(state.psi),
+        params.product.project(state.psi),
+    )
+
+
+def _activate(
+    method: RandomFeatures, layout: ReluLayout, params: ReluParams, projections: Projections
+) -> Explicit:
+    """Return the features after a rectifier."""
+    z = projections.relu
+    if method.variance_reduction:
+        z = jnp.concatenate([z, -z], axis=1)[:, : layout.relu]
+    phi = jnp.maximum(z, 0) * np.asarray(np.sqrt(2 / layout.relu), z.dtype)
+    if params.steps is None:
+        return Explicit(phi, None)
+    positive = projections.steps >= 0
+    scale = np.sqrt(1 / layout.steps)
+    if not method.variance_reduction:
+        steps = jnp.where(positive, np.sqrt(2) * scale, 0).astype(z.dtype)
+        return Explicit(phi, params.product.combine(projections.product, steps))
+    signs = jnp.where(positive, scale, -scale).astype(z.dtype)
+    product = params.product.combine(projections.product, signs)
+    psi = jnp.concatenate([projections.constant, product], axis=1)
+    return Explicit(phi, psi * np.asarray(np.sqrt(0.5), z.dtype))
+
+
+def _rescale(state: Explicit, variance: Variance) -> Explicit:
+    """Scale hidden features row by row to the norms of the exact kernels."""
+
+    def scaled(features: Any, target: jax.Array) -> Any:
+        if features is None:
+            return None
+        norms = jnp.einsum("ij,ij->i", features, features)
+        positive = norms > 0
+        factor = jnp.where(positive, jnp.sqrt(target / jnp.where(positive, norms, 1)), 0)
+        return features * factor[:, None]
+
+    return Explicit(scaled(state.phi, variance.nngp), scaled(state.psi, variance.ntk))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply_dense(plan: Plan, params: Any, X: jax.Array) -> jax.Array:
+    projections = _project(params[0], _input_state(plan, X))
+    return _finish(plan, params, projections, jnp.einsum("ij,ij->i", X, X))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply_projected(
+    plan: Plan, params: Any, projections: Projections, norms: jax.Array
+) -> jax.Array:
+    return _finish(plan, params, projections, norms)
+
+
+def _finish(plan: Plan, params: Any, projections: Projections, norms: jax.Array) -> jax.Array:
+    """Go through the layers from the first rectifier's projections to the features."""
+    variance, state, position = Variance(norms, jnp.zeros_like(norms)), None, 0
+    for layer in as_layers(plan.architecture):
+        variance = propagate_variance(layer, variance)
+        if not isinstance(layer, Relu):
+            state = None if state is None else linear(layer, state)
+            continue
+        if state is not None:
+            projections = _project(params[position], state)
+        state = _activate(plan.method, plan.layouts[position], params[position], projections)
+        position += 1
+        if plan.method.variance_reduction and position < len(plan.layouts):
+            state = _rescale(state, variance)
+    features = state.phi if plan.kind == "nngp" else state.psi
+    return features if params[-1] is None else params[-1].apply(features)

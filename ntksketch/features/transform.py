@@ -1,0 +1,80 @@
+"""Features of many rows, in blocks of one compiled shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.sparse as sp
+
+from ntksketch.data.blocks import (
+    block_slices,
+    pad_rows,
+    padded_rows,
+    require_memory,
+    rows_per_block,
+)
+from ntksketch.kernels.gram import precision
+
+_TEMPORARIES = 6  # arrays as wide as the features that a block keeps at a time
+
+
+def transform_blocks(feature_map: Any, X: Any, working_memory: float | None = None) -> np.ndarray:
+    """Apply a feature map to all rows, block by block.
+
+    Parameters
+    ----------
+    feature_map : FeatureMap
+        A named tuple with ``params`` (arrays), ``n_components`` and ``apply(block)``.
+    X : ndarray or CSR of shape (n, d)
+        Validated rows, float32 or float64.
+    working_memory : float, default=None
+        Budget in MiB for temporaries; None reads scikit-learn's setting.
+
+    Returns
+    -------
+    ndarray of shape (n, n_components)
+        Features in the rows' dtype.
+    """
+    (n, d), n_components = X.shape, feature_map.n_components
+    itemsize = X.dtype.itemsize
+    require_memory(
+        float(n) * n_components * itemsize,
+        f"the feature matrix of {n:,} x {n_components:,} {X.dtype} entries",
+        "transform and use the rows in blocks, or take fewer components",
+    )
+    rows = rows_per_block(itemsize * (d + _TEMPORARIES * n_components), working_memory)
+    height = padded_rows(n, rows)
+    Z = np.empty((n, n_components), X.dtype)
+    with precision(X.dtype):
+        params = jax.device_put(jax.tree.map(lambda a: _cast(a, X.dtype), feature_map.params))
+        on_device = feature_map._replace(params=params)
+        pending = None  # the block before this one, still being computed
+        for part in block_slices(n, rows):
+            block = _padded(X[part], height)
+            features = on_device.apply(block)
+            if pending is not None:
+                _store(Z, *pending)
+            pending = part, features
+        if pending is not None:
+            _store(Z, *pending)
+    return Z
+
+
+def _store(Z: np.ndarray, part: slice, features: jax.Array) -> None:
+    Z[part] = np.asarray(features)[: part.stop - part.start]
+
+
+def _padded(block: Any, n_rows: int) -> Any:
+    """Append empty rows, so that every block has one shape."""
+    if not sp.issparse(block):
+        return pad_rows(np.asarray(block), n_rows)
+    block.resize((n_rows, block.shape[1]))  # a slice of CSR rows is a copy
+    return block
+
+
+def _cast(array: Any, dtype: Any) -> Any:
+    """Cast floating arrays to the rows' dtype and leave indices alone."""
+    array = np.asarray(array)
+    return array.astype(dtype, copy=False) if np.issubdtype(array.dtype, np.floating) else array

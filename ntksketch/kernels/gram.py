@@ -1,0 +1,258 @@
+"""Exact kernel matrices, in blocks of rows."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import check_array
+
+from ntksketch.architectures import Architecture, Dense
+from ntksketch.architectures.layers import as_layers, check_architecture
+from ntksketch.data.blocks import (
+    block_slices,
+    pad_rows,
+    padded_rows,
+    require_memory,
+    tile_side,
+)
+from ntksketch.kernels.propagate import Covariance, Variance, propagate, propagate_variance
+from ntksketch.kernels.zonal import ZonalKernel, is_zonal, profile_polynomial, split_input
+
+KINDS = ("ntk", "nngp")
+_TEMPORARIES = 4  # arrays of a tile's shape kept at a time
+
+
+def check_kind(kind: str, architecture: Architecture) -> str:
+    """Return `kind` if it names a kernel that the architecture has."""
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")
+    if kind == "ntk" and not any(isinstance(layer, Dense) for layer in as_layers(architecture)):
+        raise ValueError(f"{architecture} has no trainable layer, so its NTK is zero: add Dense()")
+    return kind
+
+
+def check_rows(X: Any, name: str = "X") -> np.ndarray | sp.csr_array:
+    """Validate rows: finite, 2-D, float32 or float64 (everything else becomes float64)."""
+    if np.iscomplexobj(X):
+        raise ValueError(f"Complex data not supported: {name} must be real, got complex values")
+    return check_array(
+        X, accept_sparse="csr", dtype=(np.float64, np.float32), input_name=name, copy=False
+    )
+
+
+def precision(dtype: Any):
+    """Return a context in which JAX computes in `dtype`, leaving the global x64 flag alone."""
+    return jax.enable_x64(np.dtype(dtype) == np.float64)
+
+
+def squared_norms(X: np.ndarray | sp.csr_array) -> np.ndarray:
+    """Return the squared norm of each row, of shape (n,), in X's dtype."""
+    if sp.issparse(X):
+        return np.asarray(X.multiply(X).sum(axis=1), dtype=X.dtype).ravel()
+    return np.einsum("ij,ij->i", X, X)
+
+
+def _finish(
+    architecture: Architecture, kind: str, inner: jax.Array, rows: jax.Array, columns: jax.Array
+) -> jax.Array:
+    """Turn inner products and squared norms of inputs into the kernel."""
+    state = Covariance(inner, jnp.zeros_like(inner), rows, columns)
+    polynomial = None
+    if inner.dtype == jnp.float32 and is_zonal(architecture):
+        polynomial = profile_polynomial(architecture, kind)
+    if polynomial is None:
+        return getattr(propagate(architecture, state), kind)
+    first, _ = split_input(architecture)
+    if first is not None:
+        state = propagate(first, state)
+    left, right = _reciprocal(jnp.sqrt(state.rows)), _reciprocal(jnp.sqrt(state.columns))
+    cosine = state.nngp * left[:, None] * right[None, :]
+    norms = jnp.sqrt(state.rows)[:, None] * jnp.sqrt(state.columns)[None, :]
+    return norms * polynomial(cosine)
+
+
+def _reciprocal(x: jax.Array) -> jax.Array:
+    return jnp.where(x > 0, 1 / jnp.where(x > 0, x, 1), 0)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _dense_block(architecture, kind, X, Y, rows, columns):
+    inner = jnp.matmul(X, Y.T, precision=jax.lax.Precision.HIGHEST)
+    return _finish(architecture, kind, inner, rows, columns)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _inner_block(architecture, kind, inner, rows, columns):
+    return _finish(architecture, kind, inner, rows, columns)
+
+
+def kernel(
+    architecture: Architecture | ZonalKernel,
+    X: Any,
+    Y: Any = None,
+    *,
+    kind: str = "ntk",
+    working_memory: float | None = None,
+) -> np.ndarray:
+    r"""Exact infinite-width kernel matrix between rows.
+
+    Parameters
+    ----------
+    architecture : Architecture or ZonalKernel
+        The network; a :class:`~ntksketch.kernels.zonal.ZonalKernel` f gives
+        :math:`|x||y| f(\cos(x, y))` and carries its own `kind`.
+    X : array-like or sparse matrix of shape (n, d)
+        Rows. float32 is computed in float32, everything else in float64.
+    Y : array-like or sparse matrix of shape (p, d), default=None
+        Other rows; None means X, of which only one triangle is then computed.
+    kind : {"ntk", "nngp"}, default="ntk"
+        Neural Tangent Kernel, or the covariance of the network at initialisation.
+    working_memory : float, default=None
+        Budget in MiB for temporaries beside the result; None reads scikit-learn's setting of the
+        same name.
+
+    Returns
+    -------
+    ndarray of shape (n, p)
+        The kernel, in the dtype of the rows. Its diagonal (for Y = None) is that of
+        :func:`kernel_diag`, without rounding from the matrix product. A row of zeros has the kernel
+        that its biases give it, zero without biases.
+
+    Raises
+    ------
+    MemoryError
+        Before the start, if the result cannot fit; the message has its size.
+    TypeError, ValueError
+        If the architecture, the kind or the rows are not as described.
+
+    Notes
+    -----
+    The arc-cosine functions are exact in float64. In float32 they are short polynomials in
+    :math:`\sqrt{1-|t|}` with errors at float32's rounding; near t = 1 the kernel itself turns the
+    rounding of t into an error of the order of its square root.
+
+    References
+    ----------
+    Jacot, Gabriel, Hongler (2018), arXiv:1806.07572; Cho & Saul (2009), "Kernel methods for deep
+    learning"; Zandieh et al. (2021), arXiv:2106.07880.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntksketch as ntk
+    >>> X = np.eye(2)
+    >>> ntk.kernel(ntk.mlp(depth=1), X).round(4)
+    array([[2.    , 0.3183],
+           [0.3183, 2.    ]])
+    """
+    architecture, kind = _resolve(architecture, kind)
+    X = check_rows(X)
+    symmetric = Y is None
+    Y = X if symmetric else check_rows(Y, "Y")
+    if X.shape[1] != Y.shape[1]:
+        raise ValueError(
+            f"X and Y must have the same number of columns, got {X.shape[1]} and {Y.shape[1]}"
+        )
+    dtype = np.result_type(X.dtype, Y.dtype)
+    n, p = X.shape[0], Y.shape[0]
+    require_memory(
+        float(n) * p * dtype.itemsize,
+        f"the exact kernel matrix of {n:,} x {p:,} {dtype} entries",
+        "give fewer rows, ask for blocks of rows (Y=...), or use NTKFeatures, which never forms it",
+    )
+    tile = tile_side(_TEMPORARIES * dtype.itemsize, working_memory)
+    K = np.empty((n, p), dtype)
+    with precision(dtype):
+        _fill(K, architecture, kind, X, Y, tile, symmetric)
+        if symmetric:
+            np.fill_diagonal(K, kernel_diag(architecture, X, kind=kind))
+    return K
+
+
+def _fill(K, architecture, kind, X, Y, tile, symmetric):
+    """Compute K tile by tile, each of one padded shape; mirror the lower triangle if symmetric."""
+    rows, columns = squared_norms(X), squared_norms(Y)
+    height, width = padded_rows(len(rows), tile), padded_rows(len(columns), tile)
+    pending = None
+    for i in block_slices(len(rows), tile):
+        for j in block_slices(len(columns), tile):
+            if symmetric and j.start > i.start:
+                break
+            norms = pad_rows(rows[i], height), pad_rows(columns[j], width)
+            if sp.issparse(X) or sp.issparse(Y):
+                inner = np.zeros((height, width), K.dtype)
+                product = X[i] @ Y[j].T
+                inner[: product.shape[0], : product.shape[1]] = (
+                    product.toarray() if sp.issparse(product) else product
+                )
+                block = _inner_block(architecture, kind, inner, *norms)
+            else:
+                block = _dense_block(
+                    architecture,
+                    kind,
+                    pad_rows(X[i].astype(K.dtype, copy=False), height),
+                    pad_rows(Y[j].astype(K.dtype, copy=False), width),
+                    *norms,
+                )
+            if pending is not None:
+                _store(K, *pending, symmetric)
+            pending = i, j, block
+    if pending is not None:
+        _store(K, *pending, symmetric)
+
+
+def _store(K, i, j, block, symmetric):
+    block = np.asarray(block)[: i.stop - i.start, : j.stop - j.start]
+    K[i, j] = block
+    if symmetric and i != j:
+        K[j, i] = block.T
+
+
+def kernel_diag(
+    architecture: Architecture | ZonalKernel, X: Any, *, kind: str = "ntk"
+) -> np.ndarray:
+    """Kernel of every row with itself, exact and in O(n d).
+
+    Parameters
+    ----------
+    architecture : Architecture or ZonalKernel
+        The network.
+    X : array-like or sparse matrix of shape (n, d)
+        Rows.
+    kind : {"ntk", "nngp"}, default="ntk"
+        Which kernel.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        The diagonal of ``kernel(architecture, X)``, in the dtype of the rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in :func:`kernel`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntksketch as ntk
+    >>> ntk.kernel_diag(ntk.mlp(depth=3), 2 * np.eye(2))
+    array([16., 16.])
+    """
+    architecture, kind = _resolve(architecture, kind)
+    X = check_rows(X)
+    norms = squared_norms(X)
+    state = propagate_variance(architecture, Variance(norms, np.zeros_like(norms)))  # pyright: ignore
+    return np.asarray(getattr(state, kind), dtype=X.dtype)
+
+
+def _resolve(architecture: Architecture | ZonalKernel, kind: str) -> tuple[Architecture, str]:
+    if isinstance(architecture, ZonalKernel):
+        architecture, kind = architecture.architecture, architecture.kind
+    architecture = check_architecture(architecture)
+    return architecture, check_kind(kind, architecture)
