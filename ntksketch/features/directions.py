@@ -1,10 +1,10 @@
 r"""Random directions for arc-cosine features, with the weight that makes them unbiased.
 
-For a direction w of a sampling q and a standard normal g in d dimensions, importance weighting gives
-:math:`E_q[c(w)\, f(\langle w,x\rangle) f(\langle w,y\rangle)] = E_g[f(\langle g,x\rangle)
+For a direction w of a sampling q and a standard normal g in d dimensions, importance weighting
+gives :math:`E_q[c(w)\, f(\langle w,x\rangle) f(\langle w,y\rangle)] = E_g[f(\langle g,x\rangle)
 f(\langle g,y\rangle)]`. The rectifier is homogeneous, so c may be absorbed into w's length: the
-rows returned are already scaled, and ``E[relu(W x) relu(W y)]`` is the Gaussian expectation for each
-row and every sampling. A step function sees the direction only.
+rows returned are already scaled, and ``E[relu(w x) relu(w y)]`` is the Gaussian expectation for
+every row w and every sampling. A step function sees the direction only.
 """
 
 from __future__ import annotations

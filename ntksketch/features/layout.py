@@ -23,7 +23,8 @@ class ReluLayout(NamedTuple):
     relu : int
         Columns of phi'.
     constant, signed : int
-        Columns of psi': the constant half of the product (0 unless directions come in pairs) and the rest.
+        Columns of psi': the constant half of the product (0 unless directions come in pairs) and
+        the rest.
     steps : int
         Directions of the step features.
     """
