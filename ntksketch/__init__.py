@@ -5,6 +5,11 @@ the data, ridge regression on the features, and checks of the error against the 
 """
 
 from ntksketch.architectures import Architecture, Dense, Relu, Serial, mlp, serial
+from ntksketch.diagnostics import (
+    KernelErrorReport,
+    check_features,
+    suggest_n_components,
+)
 from ntksketch.estimators import NTKClassifier, NTKFeatures, NTKRegressor, StreamingRidge
 from ntksketch.features import RandomFeatures
 from ntksketch.kernels import kernel, kernel_diag, zonal
@@ -14,6 +19,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Architecture",
     "Dense",
+    "KernelErrorReport",
     "NTKClassifier",
     "NTKFeatures",
     "NTKRegressor",
@@ -21,9 +27,11 @@ __all__ = [
     "Relu",
     "Serial",
     "StreamingRidge",
+    "check_features",
     "kernel",
     "kernel_diag",
     "mlp",
     "serial",
+    "suggest_n_components",
     "zonal",
 ]

@@ -312,9 +312,7 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
         targets = np.asarray(binarizer.fit_transform(y), dtype=X.dtype)
         self.classes_ = binarizer.classes_
         if len(self.classes_) < 2:
-            raise ValueError(
-                f"y must have at least 2 classes, got one class: {self.classes_[0]}"
-            )
+            raise ValueError(f"y must have at least 2 classes, got one class: {self.classes_[0]}")
         self._fit_rows(X, targets[:, 0] if targets.shape[1] == 1 else targets, weight)
         return self
 

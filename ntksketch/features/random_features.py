@@ -18,7 +18,7 @@ from ntksketch.features.directions import SAMPLINGS, sample_directions
 from ntksketch.features.layout import Plan, ReluLayout, make_plan
 from ntksketch.features.products import PRODUCTS, init_linear, init_product
 from ntksketch.features.state import Explicit, Widths, linear, linear_widths
-from ntksketch.kernels.gram import precision, squared_norms
+from ntksketch.kernels.gram import squared_norms
 from ntksketch.kernels.propagate import Variance, propagate_variance
 from ntksketch.sketches import CountSketch
 
@@ -153,8 +153,7 @@ class RandomFeatures:
                 continue
             layout = next(layouts)
             key, subkey = jax.random.split(key)
-            with precision(dtype):
-                params.append(_init_relu(subkey, self, layout, widths, dtype))
+            params.append(_init_relu(subkey, self, layout, widths, dtype))
             widths = Widths(layout.relu, layout.constant + layout.signed)
         fold = None
         if plan.width > n_components:

@@ -1,0 +1,14 @@
+"""How far features are from the exact kernel, and how many a wanted error needs."""
+
+from ntksketch.diagnostics.check import check_features
+from ntksketch.diagnostics.report import Estimate, KernelErrorReport, RidgeError
+from ntksketch.diagnostics.suggest import ComponentsSuggestion, suggest_n_components
+
+__all__ = [
+    "ComponentsSuggestion",
+    "Estimate",
+    "KernelErrorReport",
+    "RidgeError",
+    "check_features",
+    "suggest_n_components",
+]

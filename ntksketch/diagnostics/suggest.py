@@ -1,0 +1,191 @@
+"""How many features a wanted kernel error needs, from pilot runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from ntksketch.architectures import Architecture
+from ntksketch.diagnostics.report import Estimate
+from ntksketch.features import RandomFeatures, resolve_method, transform_blocks
+from ntksketch.kernels import kernel
+from ntksketch.kernels.gram import check_rows
+
+_BOOTSTRAP = 1000
+
+
+@dataclass(frozen=True)
+class ComponentsSuggestion:
+    """A number of features for a wanted error; made by :func:`suggest_n_components`.
+
+    Attributes
+    ----------
+    n_components : int
+        The suggestion.
+    interval : tuple of int
+        Where it lies with 90 % confidence, as far as the pilot runs can tell.
+    target_error : float
+        The relative Frobenius error wanted.
+    exponent : Estimate
+        The fitted power of n_components with which the error falls; -1/2 for random features.
+    pilots : tuple of (int, Estimate)
+        Numbers of components tried and the errors measured.
+    extrapolated : bool
+        Whether the suggestion lies beyond the pilots.
+    """
+
+    n_components: int
+    interval: tuple[int, int]
+    target_error: float
+    exponent: Estimate
+    pilots: tuple[tuple[int, Estimate], ...]
+    extrapolated: bool
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        beyond = ", beyond the pilot runs" if self.extrapolated else ""
+        lines = [
+            f"{self.n_components} components for a relative error of {self.target_error:g} "
+            f"(90 % interval {low} to {high}{beyond})",
+            f"  error ~ n_components ^ {self.exponent}",
+            *(f"  {m:>8} components: error {error}" for m, error in self.pilots),
+        ]
+        return "\n".join(lines)
+
+
+def suggest_n_components(
+    architecture: Architecture,
+    X: Any,
+    method: str | RandomFeatures = "random-features",
+    target_error: float = 0.05,
+    *,
+    kind: str = "ntk",
+    pilots: Sequence[int] = (128, 256, 512, 1024),
+    n_draws: int = 5,
+    n_rows: int = 1000,
+    random_state: int = 0,
+) -> ComponentsSuggestion:
+    """Estimate how many components a wanted relative Frobenius error needs.
+
+    Draws features of each pilot size several times, measures their errors on a sample of rows, fits
+    a power law to the errors, and solves it for the target. The interval comes from resampling the
+    draws.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The network.
+    X : array-like or sparse matrix of shape (n, d)
+        Rows.
+    method : str or RandomFeatures, default="random-features"
+        The features.
+    target_error : float, default=0.05
+        Wanted Frobenius norm of ZZ' - K relative to that of K, in (0, 1).
+    kind : {"ntk", "nngp"}, default="ntk"
+        Which kernel.
+    pilots : sequence of int, default=(128, 256, 512, 1024)
+        Numbers of components tried; at least two different ones.
+    n_draws : int, default=5
+        Draws for each, at least 2.
+    n_rows : int, default=1000
+        Largest number of rows used.
+    random_state : int, default=0
+        Seed.
+
+    Returns
+    -------
+    ComponentsSuggestion
+        Prints as a short table.
+
+    Raises
+    ------
+    ValueError
+        If an argument cannot be used, or the errors do not fall with the number of components.
+
+    Examples
+    --------
+    >>> import ntksketch as ntk
+    >>> from sklearn.datasets import load_digits
+    >>> X = load_digits().data / 16
+    >>> found = ntk.suggest_n_components(ntk.mlp(depth=1), X, target_error=0.1, n_rows=200)
+    >>> found.interval[0] <= found.n_components <= found.interval[1]
+    True
+    """
+    if not 0 < target_error < 1:
+        raise ValueError(f"target_error must be in (0, 1), got {target_error!r}")
+    sizes = sorted({int(m) for m in pilots})
+    if len(sizes) < 2 or n_draws < 2:
+        raise ValueError(
+            f"pilots and n_draws must give at least two sizes and two draws of each, got "
+            f"pilots={pilots!r} and n_draws={n_draws!r}"
+        )
+    rng = np.random.default_rng(random_state)
+    X = check_rows(X)
+    if X.shape[0] > n_rows:
+        X = X[np.sort(rng.choice(X.shape[0], n_rows, replace=False))]
+    errors = _pilot_errors(rng, architecture, X, resolve_method(method), kind, sizes, n_draws)
+    log_m = np.log(sizes)
+    slope, _ = np.polyfit(log_m, np.log(errors.mean(axis=1)), 1)
+    if slope >= 0:
+        raise ValueError(
+            f"the error does not fall with n_components: {errors.mean(axis=1).tolist()} at {sizes}"
+        )
+    picks = rng.integers(n_draws, size=(_BOOTSTRAP, len(sizes), n_draws))
+    resampled = np.take_along_axis(errors[None], picks, axis=2).mean(axis=2)
+    slopes, solved = _solve(log_m, np.vstack([errors.mean(axis=1), resampled]), target_error)
+    low, high = np.quantile(solved[1:], [0.05, 0.95])
+    suggestion = int(np.ceil(solved[0]))
+    return ComponentsSuggestion(
+        n_components=suggestion,
+        interval=(min(int(low), suggestion), max(int(np.ceil(high)), suggestion)),
+        target_error=float(target_error),
+        exponent=Estimate(float(slopes[0]), float(slopes[1:].std(ddof=1))),
+        pilots=tuple(zip(sizes, map(Estimate.from_sample, errors), strict=True)),
+        extrapolated=not sizes[0] <= suggestion <= sizes[-1],
+    )
+
+
+def _pilot_errors(
+    rng: np.random.Generator,
+    architecture: Architecture,
+    X: Any,
+    method: RandomFeatures,
+    kind: str,
+    sizes: list[int],
+    n_draws: int,
+) -> NDArray[np.float64]:
+    """Return the relative Frobenius errors, of shape (len(sizes), n_draws)."""
+    K = kernel(architecture, X.astype(np.float64), kind=kind)
+    norm = np.linalg.norm(K)
+    if norm == 0:
+        raise ValueError("the exact kernel is zero on these rows: there is nothing to compare")
+    errors = np.empty((len(sizes), n_draws))
+    for i, m in enumerate(sizes):
+        for j in range(n_draws):
+            feature_map = method.init(
+                jax.random.key(int(rng.integers(2**31))),
+                architecture,
+                kind=kind,
+                n_features=X.shape[1],
+                n_components=m,
+                dtype=X.dtype,
+            )
+            Z = transform_blocks(feature_map, X)
+            errors[i, j] = np.linalg.norm(Z @ Z.T - K) / norm
+    return errors
+
+
+def _solve(
+    log_m: NDArray, errors: NDArray, target: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fit a power law to each row of errors; return the exponents and the sizes for the target."""
+    centred = log_m - log_m.mean()
+    logs = np.log(errors)
+    slopes = np.minimum(logs @ centred / (centred @ centred), -1e-3)
+    exponent = (np.log(target) - logs.mean(axis=1)) / slopes + log_m.mean()
+    return slopes, np.exp(np.minimum(exponent, np.log(1e12)))
