@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +65,10 @@ def require_memory(n_bytes: float, what: str, remedy: str) -> None:
 
 def budget_bytes(working_memory: float | None) -> float:
     """Return a memory budget in bytes; None reads scikit-learn's ``working_memory`` setting."""
-    if working_memory is None:
-        working_memory = sklearn.get_config()["working_memory"]
-    if not working_memory > 0:
-        raise ValueError(f"working_memory must be a positive number of MiB, got {working_memory!r}")
-    return float(working_memory) * _MIB
+    mib = sklearn.get_config()["working_memory"] if working_memory is None else working_memory
+    if isinstance(mib, bool) or not isinstance(mib, Real) or not float(mib) > 0:
+        raise ValueError(f"working_memory must be a positive number of MiB or None, got {mib!r}")
+    return float(mib) * _MIB
 
 
 def rows_per_block(

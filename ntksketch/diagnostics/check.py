@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import scipy.linalg
@@ -51,8 +51,8 @@ def check_features(
     of :math:`ZZ^\top`, its bias over new draws, and for each ridge a the spectral factor
     :math:`\|(K+aI)^{-1/2}(ZZ^\top-K)(K+aI)^{-1/2}\|_2`, the statistical dimension
     :math:`\operatorname{tr} K(K+aI)^{-1}`, and the gap between the predictions of exact kernel
-    ridge and of ridge on the features. A factor :math:`\epsilon < 1` bounds the risk of ridge on the
-    features by that of exact kernel ridge times a constant of :math:`1/(1-\epsilon)`.
+    ridge and of ridge on the features. A factor :math:`\epsilon < 1` bounds the risk of ridge on
+    the features by that of exact kernel ridge times a constant of :math:`1/(1-\epsilon)`.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def _check_arguments(alphas: Sequence[float], **counts: tuple[int, int]) -> NDAr
 
 def _samples(
     rng: np.random.Generator, n: int, n_rows: int, n_samples: int
-) -> list[NDArray[np.intp] | slice]:
+) -> list[NDArray[np.intp]]:
     """Return all rows as one sample if they are few, else disjoint random samples."""
     if n <= n_rows:
         return [np.arange(n)]
@@ -183,7 +183,9 @@ def _offsets(
     draws = [Z]
     if "random_state" in features.get_params():
         seeds = rng.integers(2**31, size=n_draws).tolist()
-        redrawn = (clone(features).set_params(random_state=seed).fit(X) for seed in seeds)
+        redrawn = (
+            cast(Any, clone(features)).set_params(random_state=seed).fit(X) for seed in seeds
+        )
         draws = (np.asarray(map_.transform(X), dtype=np.float64) for map_ in redrawn)
     return [float(np.square(Z.sum(axis=0)).sum() / total - 1) for Z in draws]
 
@@ -195,8 +197,11 @@ def _errors(
     E = G - K
     eigenvalues, V = scipy.linalg.eigh(K)
     rotated = V.T @ E @ V
-    if y is None:
-        y = V @ (np.sqrt(np.maximum(eigenvalues, 0))[:, None] * rng.standard_normal((len(K), 8)))
+    targets = y
+    if targets is None:
+        targets = V @ (
+            np.sqrt(np.maximum(eigenvalues, 0))[:, None] * rng.standard_normal((len(K), 8))
+        )
     held_out = np.zeros(len(K), bool)
     held_out[rng.permutation(len(K))[: max(1, len(K) // _HELD_OUT)]] = True
     dimensions, factors, gaps = [], [], []
@@ -205,8 +210,8 @@ def _errors(
         dimensions.append(float((positive / (positive + alpha)).sum()))
         whitening = 1 / np.sqrt(positive + alpha)
         factors.append(_spectral_norm(whitening[:, None] * rotated * whitening))
-        exact = _kernel_ridge(K, y, held_out, alpha)
-        gap = np.linalg.norm(_kernel_ridge(G, y, held_out, alpha) - exact)
+        exact = _kernel_ridge(K, targets, held_out, alpha)
+        gap = np.linalg.norm(_kernel_ridge(G, targets, held_out, alpha) - exact)
         gaps.append(float(gap / np.linalg.norm(exact)))
     diagonal = np.linalg.norm(np.diag(E)) / np.linalg.norm(np.diag(K))
     return _Errors(
@@ -233,6 +238,6 @@ def _spectral_norm(A: NDArray) -> float:
         return float(np.abs(np.linalg.eigvalsh(A)).max())
     start = np.random.default_rng(0).standard_normal(len(A))
     top = scipy.sparse.linalg.eigsh(
-        A, k=1, which="LM", v0=start, tol=1e-6, return_eigenvectors=False
+        A, k=1, which="LM", v0=start, tol=cast(Any, 1e-6), return_eigenvectors=False
     )
     return float(np.abs(top[0]))

@@ -67,7 +67,7 @@ class _RidgeOnFeatures(BaseEstimator):
             self.architecture,
             self.method,
             self.n_components,
-            kind=self.kind,
+            kind=cast(Any, self.kind),
             working_memory=self.working_memory,
             random_state=self.random_state,
         ).fit(X)

@@ -27,7 +27,7 @@ class SketchedProduct(NamedTuple):
         """Apply the first factor to psi."""
         return self.sketch.factors[0].apply(psi)
 
-    def combine(self, projected: jax.Array, steps: jax.Array) -> jax.Array:
+    def combine(self, projected: jax.Array, steps: jax.Array) -> Any:
         """Return the sketch of the tensor product."""
         return self.sketch.combine(projected, self.sketch.factors[1].apply(steps))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -95,7 +95,7 @@ class RandomFeatures:
             raise ValueError(f"relu_fraction must be in (0, 1) or None, got {fraction!r}")
         for name in ("n_steps", "hidden_components"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, Integral) and value >= 1):
+            if value is not None and not (isinstance(value, Integral) and int(value) >= 1):
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
     @classmethod
@@ -322,7 +322,8 @@ def _apply_projected(
 
 def _finish(plan: Plan, params: Any, projections: Projections, norms: jax.Array) -> jax.Array:
     """Go through the layers from the first rectifier's projections to the features."""
-    variance, state, position = Variance(norms, jnp.zeros_like(norms)), None, 0
+    variance, position = Variance(norms, jnp.zeros_like(norms)), 0
+    state: Explicit | None = None
     for layer in as_layers(plan.architecture):
         variance = propagate_variance(layer, variance)
         if not isinstance(layer, Relu):
@@ -334,5 +335,6 @@ def _finish(plan: Plan, params: Any, projections: Projections, norms: jax.Array)
         position += 1
         if plan.method.variance_reduction and position < len(plan.layouts):
             state = _rescale(state, variance)
-    features = state.phi if plan.kind == "nngp" else state.psi
+    phi, psi = cast(Explicit, state)
+    features = phi if plan.kind == "nngp" else psi
     return features if params[-1] is None else params[-1].apply(features)

@@ -36,13 +36,12 @@ def check_kind(kind: str, architecture: Architecture) -> str:
     return kind
 
 
-def check_rows(X: Any, name: str = "X") -> np.ndarray | sp.csr_array:
+def check_rows(X: Any, name: str = "X") -> Any:
     """Validate rows: finite, 2-D, float32 or float64 (everything else becomes float64)."""
     if np.iscomplexobj(X):
         raise ValueError(f"Complex data not supported: {name} must be real, got complex values")
-    return check_array(
-        X, accept_sparse="csr", dtype=(np.float64, np.float32), input_name=name, copy=False
-    )
+    options: dict[str, Any] = {"accept_sparse": "csr", "dtype": (np.float64, np.float32)}
+    return check_array(X, input_name=name, **options)
 
 
 def precision(dtype: Any):
@@ -50,7 +49,7 @@ def precision(dtype: Any):
     return jax.enable_x64(np.dtype(dtype) == np.float64)
 
 
-def squared_norms(X: np.ndarray | sp.csr_array) -> np.ndarray:
+def squared_norms(X: Any) -> np.ndarray:
     """Return the squared norm of each row, of shape (n,), in X's dtype."""
     if sp.issparse(X):
         return np.asarray(X.multiply(X).sum(axis=1), dtype=X.dtype).ravel()
