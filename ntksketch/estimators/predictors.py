@@ -15,14 +15,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntksketch.architectures import Architecture
-from ntksketch.data.blocks import block_slices, rows_per_block
+from ntksketch.data.blocks import block_slices, budget_bytes, rows_per_block
 from ntksketch.estimators.features import NTKFeatures
 from ntksketch.estimators.streaming_ridge import StreamingRidge
 from ntksketch.features import RandomFeatures, transform_blocks
 from ntksketch.linear.gram import as_weights
 
 _CHUNK_ROWS = 8192  # rows of features between updates of the Gram matrix
-_COPIES = 3  # a chunk's features, their centred copy, and the temporaries of their making
+_COPIES = 4  # a chunk's features and the chunk's before: half the budget, the rest for making them
 
 
 class _RidgeOnFeatures(BaseEstimator):
@@ -79,15 +79,13 @@ class _RidgeOnFeatures(BaseEstimator):
 
     def _chunks(self, X: Any) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the features of consecutive rows, as many at a time as the budget allows."""
-        n_components = self.features_.feature_map_.n_components
+        feature_map = self.features_.feature_map_
+        budget = budget_bytes(self.working_memory) / 2**20
         chunk = rows_per_block(
-            _COPIES * n_components * X.dtype.itemsize, self.working_memory, most=_CHUNK_ROWS
+            _COPIES * feature_map.n_components * X.dtype.itemsize, budget, most=_CHUNK_ROWS
         )
         for rows in block_slices(X.shape[0], chunk):
-            yield (
-                rows,
-                transform_blocks(self.features_.feature_map_, X[rows], self.working_memory),
-            )
+            yield rows, transform_blocks(feature_map, X[rows], budget / 2)
 
     def _predict_rows(self, X: Any) -> np.ndarray:
         """Return the ridge's predictions, in the rows' dtype."""

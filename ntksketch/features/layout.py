@@ -51,6 +51,8 @@ class Plan(NamedTuple):
         one or two, which are then folded.
     n_components : int
         Number of columns that come out.
+    row_entries : int
+        Bound on the entries that a row takes while its features are computed, themselves included.
     """
 
     method: RandomFeatures
@@ -59,6 +61,7 @@ class Plan(NamedTuple):
     layouts: tuple[ReluLayout, ...]
     width: int
     n_components: int
+    row_entries: int
 
 
 def make_plan(
@@ -88,7 +91,29 @@ def make_plan(
             f"n_components={n_components} is too small for {method} on {architecture} with "
             f"{n_features} columns and kind={kind!r}; the smallest that works is {width}"
         )
-    return Plan(method, architecture, kind, found, width, n_components)
+    entries = _row_entries(architecture, found, n_features) + n_components
+    return Plan(method, architecture, kind, found, width, n_components, entries)
+
+
+def _row_entries(
+    architecture: Architecture, layouts: tuple[ReluLayout, ...], n_features: int
+) -> int:
+    """Bound the entries of a row and of what the rectifiers make of it, all kept to the end.
+
+    Besides its columns, twice, a rectifier takes three copies of psi padded to a power of two: what
+    a transform reads, writes and works in.
+    """
+    widths, entries, remaining = Widths(n_features, 0), n_features, iter(layouts)
+    for layer in as_layers(architecture):
+        if not isinstance(layer, Relu):
+            widths = linear_widths(layer, widths)
+            continue
+        layout = next(remaining)
+        if layout.signed:
+            entries += 3 * (1 << (widths.psi - 1).bit_length())
+        widths = Widths(layout.relu, layout.constant + layout.signed)
+        entries += 2 * (widths.phi + widths.psi)
+    return entries
 
 
 def _layouts(

@@ -208,6 +208,11 @@ class FeatureMap(NamedTuple):
         """Number of columns that `apply` returns."""
         return self.plan.n_components
 
+    @property
+    def row_entries(self) -> int:
+        """Bound on the entries that a row takes in `apply`, its features included."""
+        return self.plan.row_entries
+
     def apply(self, X: Any) -> jax.Array:
         """Return the features of a block of rows, shape (n, n_components), in its dtype.
 

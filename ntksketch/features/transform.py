@@ -17,7 +17,7 @@ from ntksketch.data.blocks import (
 )
 from ntksketch.kernels.gram import precision
 
-_TEMPORARIES = 6  # arrays as wide as the features that a block keeps at a time
+_IN_FLIGHT = 2  # blocks at a time: one computed while the one before is read back
 
 
 def transform_blocks(feature_map: Any, X: Any, working_memory: float | None = None) -> np.ndarray:
@@ -26,25 +26,27 @@ def transform_blocks(feature_map: Any, X: Any, working_memory: float | None = No
     Parameters
     ----------
     feature_map : FeatureMap
-        A named tuple with ``params`` (arrays), ``n_components`` and ``apply(block)``.
+        A named tuple with ``params`` (arrays), ``n_components``, ``row_entries`` (entries that a
+        row takes at a time) and ``apply(block)``.
     X : ndarray or CSR of shape (n, d)
         Validated rows, float32 or float64.
     working_memory : float, default=None
-        Budget in MiB for temporaries; None reads scikit-learn's setting.
+        Budget in MiB for temporaries, beside the result and a copy of the map's arrays; None reads
+        scikit-learn's setting.
 
     Returns
     -------
     ndarray of shape (n, n_components)
         Features in the rows' dtype.
     """
-    (n, d), n_components = X.shape, feature_map.n_components
+    n, n_components = X.shape[0], feature_map.n_components
     itemsize = X.dtype.itemsize
     require_memory(
         float(n) * n_components * itemsize,
         f"the feature matrix of {n:,} x {n_components:,} {X.dtype} entries",
         "transform and use the rows in blocks, or take fewer components",
     )
-    rows = rows_per_block(itemsize * (d + _TEMPORARIES * n_components), working_memory)
+    rows = rows_per_block(itemsize * _IN_FLIGHT * feature_map.row_entries, working_memory)
     height = padded_rows(n, rows)
     Z = np.empty((n, n_components), X.dtype)
     with precision(X.dtype):
