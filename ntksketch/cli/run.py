@@ -1,0 +1,116 @@
+"""What demo and compare share: evaluate with a progress bar, print the table, write the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+import ntksketch as ntk
+from ntksketch.cli.errors import InputError
+from ntksketch.cli.evaluate import count_stages, evaluate
+from ntksketch.cli.problem import Problem
+from ntksketch.cli.report import output_folder, rich_table, summary, write_report
+
+_TABLE_WIDTH = 110  # where the output is no terminal
+
+
+def parse_sizes(text: str) -> list[int]:
+    """Return numbers of components from text such as ``"256,1024"``, sorted.
+
+    Raises
+    ------
+    InputError
+        If it is not a list of positive whole numbers.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"--components {text}: give whole numbers such as 256,1024")
+    return sorted({int(part) for part in parts})
+
+
+def run(
+    problem: Problem,
+    architecture: ntk.Architecture,
+    methods: Mapping[str, Any],
+    sizes: Sequence[int],
+    output: Path,
+    *,
+    seed: int,
+    max_exact_rows: int,
+    settings: Mapping[str, object],
+) -> None:
+    """Compare methods on a problem, print the result and write the report.
+
+    Parameters
+    ----------
+    problem : Problem
+        The rows.
+    architecture : Architecture
+        The network.
+    methods : mapping of str to method
+        Methods by name.
+    sizes : sequence of int
+        Numbers of components.
+    output : Path
+        Folder of the report.
+    seed : int
+        Seed of the features.
+    max_exact_rows : int
+        With more training rows than this exact kernel ridge regression is left out.
+    settings : mapping of str to object
+        Further settings for the report.
+    """
+    start = time.perf_counter()
+    folder = output_folder(output)
+    screen = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+    )
+    with progress:
+        bar = progress.add_task("", total=count_stages(len(methods), len(sizes)))
+        begun = 0
+
+        def stage(description: str) -> None:
+            nonlocal begun
+            progress.update(bar, description=description, completed=begun)
+            begun += 1
+
+        comparison = evaluate(
+            problem,
+            architecture,
+            methods,
+            sizes,
+            seed=seed,
+            max_exact_rows=max_exact_rows,
+            stage=stage,
+        )
+    described = {
+        "network": architecture,
+        **methods,
+        "training rows": f"{len(problem.X_train):,}",
+        "test rows": f"{len(problem.X_test):,}",
+        "columns": problem.X_train.shape[1],
+        "task": problem.task,
+        "seed": seed,
+        **settings,
+    }
+    report = write_report(comparison, described, folder)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_TABLE_WIDTH)
+    console.print(rich_table(comparison))
+    for line in [*comparison.notes, summary(comparison)]:
+        console.print(line, markup=False)
+    seconds = time.perf_counter() - start
+    console.print(f"{seconds:.1f} s; report: {report.resolve()}", markup=False, soft_wrap=True)
