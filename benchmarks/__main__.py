@@ -1,0 +1,53 @@
+"""The command line: ``python -m benchmarks NAME``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks import NAMES
+from benchmarks.rendering import render
+from benchmarks.results import results_path
+from benchmarks.runner import run
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(
+    name: Annotated[str, typer.Argument(help=f"{', '.join(NAMES)}, all; or render")],
+    rendered: Annotated[str, typer.Argument(help="after render: which one")] = "",
+    short: Annotated[bool, typer.Option(help="Tiny sizes, to see that it runs.")] = False,
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = RESULTS,
+    resume: Annotated[bool, typer.Option(help="Keep what the JSON has, measure the rest.")] = False,
+    only: Annotated[str, typer.Option(help="Measure the keys that contain this text.")] = "",
+) -> None:
+    """Measure one benchmark or all; short results go to the folder's short/ part."""
+    rendering = name == "render"
+    name = rendered if rendering else name
+    known = (*NAMES, "all")
+    if name not in known or (rendered and not rendering):
+        raise typer.BadParameter(
+            f"NAME must be one of {', '.join(known)}, got {name or rendered!r}"
+        )
+    failed = 0
+    for each in NAMES if name == "all" else (name,):
+        path = results_path(output, each, short)
+        if not rendering:
+            failed += run(each, path, short=short, resume=resume, only=only)
+        for written in render(path):
+            typer.echo(written)
+    if failed:
+        raise typer.Exit(1)
+
+
+def command() -> Any:
+    """Return the command-line application."""
+    app = typer.Typer(add_completion=False)
+    app.command()(main)
+    return app
+
+
+if __name__ == "__main__":
+    command()()

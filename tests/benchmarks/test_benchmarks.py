@@ -1,0 +1,261 @@
+"""The benchmarks run end to end at tiny sizes; nothing here asserts a time."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import imports, main, results, ridge, runner, speed
+from benchmarks.__main__ import command
+from benchmarks.datasets import VARIABLE, load
+from benchmarks.exact import solve_kernel_ridge
+from benchmarks.rendering import markdown_table, number, render
+from benchmarks.timing import Stages, median_ratio, peak_memory, side_by_side
+from ntksketch.diagnostics import exact_ridge
+
+TINY = {
+    "n_features": 5,
+    "transform_rows": 20,
+    "n_components": 16,
+    "kernel_rows": 20,
+    "ridge_rows": 60,
+    "ridge_features": 8,
+    "ridge_block": 20,
+    "rounds": 1,
+    "slow_rounds": 1,
+}
+
+
+def saved(path, module, settings, keys):
+    """Measure configurations in this process, and save them as the runner does."""
+    name = module.__name__.rpartition(".")[2]
+    kept = results.Results(path, name, settings, resume=False)
+    for configuration in module.configurations(settings):
+        if configuration["key"] in keys:
+            kept.add(configuration, module.measure(configuration, settings), 0.0)
+    return json.loads(path.read_text())
+
+
+def rows_of(table):
+    """Return the cells of every Markdown table row but headers."""
+    lines = [line for line in table.splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    starts = [i for i, row in enumerate(rows) if set(row) == {"---"}]
+    return [row for i, row in enumerate(rows) if not {i, i + 1} & set(starts)]
+
+
+# ---------------------------------------------------------------------------------------------
+# Data sets
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    images = rng.integers(256, size=(30, 28, 28), dtype=np.uint8)
+    labels = np.arange(30, dtype=np.uint8) % 10
+    mnist = {"X_train": images[:20], "X_test": images[20:]}
+    np.savez(tmp_path / "mnist.npz", **mnist, y_train=labels[:20], y_test=labels[20:])
+    X, y = rng.standard_normal((50, 3)) * 7 + 2, rng.standard_normal(50)
+    X[:, 2] = np.arange(50)  # tells the rows apart
+    np.savez(tmp_path / "california_housing.npz", X=X, y=y)
+    (tmp_path / "uci_reg").mkdir()
+    mask = rng.random((50, 10)) < 0.2
+    np.savez(tmp_path / "uci_reg/protein.npz", X=X, y=y, test_mask=mask)
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    return mask
+
+
+@pytest.mark.parametrize("name", ["digits", "california", "protein"])
+def test_every_row_is_in_one_part(folder, name):
+    data = load(name)
+    assert data.X_train.dtype == data.X_test.dtype == np.float32
+    train, test = ({tuple(row) for row in X.tolist()} for X in (data.X_train, data.X_test))
+    assert not train & test
+    assert len(data.X_train) + len(data.X_test) == (1797 if name == "digits" else 50)
+    again = load(name)
+    np.testing.assert_array_equal(data.X_test, again.X_test)
+
+
+def test_standardised_by_training_rows_and_split_by_the_mask(folder):
+    data = load("protein")
+    assert len(data.X_test) == folder[:, 0].sum()
+    np.testing.assert_allclose(data.X_train.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(data.X_train.std(axis=0), 1, rtol=1e-6)
+
+
+def test_mnist_is_flat_and_scaled(folder):
+    data = load("mnist")
+    assert data.X_train.shape == (20, 784)
+    assert 0 <= data.X_train.min() < data.X_train.max() <= 1
+    assert data.targets.shape == (20, 10)
+    assert data.scores(np.eye(10)[data.y_test]) == {"score": 1.0}
+    assert len(data.first(7, 3).X_train) == 7
+
+
+def test_unknown_and_missing_data_sets(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"one of digits.*'cifar'"):
+        load("cifar")
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+
+    def refuse(name, version):
+        raise OSError("no network")
+
+    monkeypatch.setattr("benchmarks.datasets._openml", refuse)
+    with pytest.raises(RuntimeError, match=r"mnist.npz is not in .* \(no network\)"):
+        load("mnist")
+
+
+# ---------------------------------------------------------------------------------------------
+# Times, results, tables
+# ---------------------------------------------------------------------------------------------
+
+
+def test_functions_run_by_turns():
+    calls = []
+    functions = {name: lambda name=name: calls.append(name) for name in "ab"}
+    seconds = side_by_side(functions, rounds=2)
+    assert calls == ["a", "b", "a", "b"]
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 2, "b": 2}
+    assert median_ratio({"a": [2.0, 9.0, 1.0], "b": [1.0, 3.0, 1.0]}, "a", "b") == 2.0
+
+
+def test_peak_memory_sees_what_was_released():
+    with peak_memory() as memory:
+        np.ones(8_000_000).sum()
+    assert memory.peak is not None
+    assert memory.peak >= 0  # exact figures are there on Linux only
+    if Path("/proc/self/clear_refs").exists():
+        assert 60e6 < memory.peak < 100e6
+
+
+def test_cells():
+    assert [number(x) for x in (None, 0.012345, 3.14159, 12345.6)] == [
+        None,
+        "0.0123",
+        "3.14",
+        "12,346",
+    ]
+    assert markdown_table(("a", "b"), [(1, None)]) == "| a | b |\n| --- | --- |\n| 1 |  |"
+
+
+def test_resume_refuses_other_settings(tmp_path):
+    path = tmp_path / "speed.json"
+    results.Results(path, "speed", {"rounds": 1}, resume=False).save()
+    assert results.Results(path, "speed", {"rounds": 1}, resume=True).done() == set()
+    with pytest.raises(ValueError, match="its settings are"):
+        results.Results(path, "speed", {"rounds": 2}, resume=True)
+
+
+def test_resume_measures_what_is_missing_or_failed(tmp_path, monkeypatch):
+    asked, broken = [], {"kernel depth 3"}
+
+    def measure_apart(name, configuration, settings):
+        asked.append(configuration["key"])
+        return {"error": "broken"} if configuration["key"] in broken else {"ratio": {}}
+
+    monkeypatch.setattr(runner, "measure_apart", measure_apart)
+    path = tmp_path / "speed.json"
+    assert runner.run("speed", path, short=True, only="kernel") == 1
+    assert asked == ["kernel depth 3", "kernel depth 1", "kernel depth 3 with bias"]
+    assert not results.read(path)["complete"]
+    asked.clear()
+    broken.clear()
+    assert runner.run("speed", path, short=True, resume=True) == 0
+    everything = [c["key"] for c in speed.configurations(speed.settings(True))]
+    assert sorted([*asked, "kernel depth 1", "kernel depth 3 with bias"]) == sorted(everything)
+    assert results.read(path)["complete"]
+    assert [p.name for p in tmp_path.iterdir()] == ["speed.json"]
+
+
+# ---------------------------------------------------------------------------------------------
+# The benchmarks
+# ---------------------------------------------------------------------------------------------
+
+
+def test_imports_from_the_command_line(tmp_path, monkeypatch):
+    settings = {"rounds": 1, "statement": "import json", "unit": "import math"}
+    monkeypatch.setattr(imports, "settings", lambda short: settings)
+    app = CliRunner()
+    done = app.invoke(command(), ["imports", "--short", "--output", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "short"
+    assert sorted(p.suffix for p in folder.iterdir()) == [".json", ".md", ".png"]
+    table = (folder / "imports.md").read_text()
+    assert [row[0] for row in rows_of(table)] == ["`import json`", "`import math`"]
+    (folder / "imports.md").unlink()
+    again = app.invoke(command(), ["render", "imports", "--short", "--output", str(tmp_path)])
+    assert again.exit_code == 0
+    assert (folder / "imports.md").read_text() == table
+    assert app.invoke(command(), ["nothing"]).exit_code == 2
+
+
+def test_a_failure_in_the_process_is_an_outcome():
+    outcome = runner.measure_apart("imports", {"key": "imports"}, {"statement": "1"})
+    assert "KeyError" in outcome["error"]
+
+
+def test_speed(tmp_path):
+    settings = speed.settings(True) | TINY
+    keys = {"transform 1 default", "kernel depth 3", "pass", "factorise"}
+    data = saved(tmp_path / "speed.json", speed, settings, keys)
+    assert {m["key"] for m in data["measurements"]} == keys
+    labels = [row[0] for row in rows_of(speed.table(data))]
+    assert labels == [
+        "transform, depth 1, default",
+        "kernel, depth 3",
+        "StreamingRidge, pass",
+        "StreamingRidge, one penalty",
+        "StreamingRidge, path of penalties",
+    ]
+    assert render(tmp_path / "speed.json")[2].stat().st_size > 0
+
+
+def test_main(tmp_path):
+    settings = main.settings(True) | {"gammas": [0.5, 2.0]}
+    keys = {"default digits 1 128", "rbf digits None 128", "exact digits 1"}
+    data = saved(tmp_path / "main.json", main, settings, keys)
+    rows = rows_of(main.table(data))  # the comparison has one row
+    assert [row[2] for row in rows[1:]] == ["exact", "ntksketch", "RBF features"]
+    assert all(m["score"] > 0.6 for m in data["measurements"])  # of ten classes
+    assert render(tmp_path / "main.json")[2].stat().st_size > 0
+
+
+@pytest.mark.parametrize("module", [imports, speed, main])
+def test_full_configurations_have_distinct_keys_and_estimates(module):
+    settings = module.settings(False)
+    configurations = module.configurations(settings)
+    assert len({c["key"] for c in configurations}) == len(configurations)
+    assert all(0 < module.estimate(c, settings) < 600 for c in configurations)
+
+
+# ---------------------------------------------------------------------------------------------
+# Ridge
+# ---------------------------------------------------------------------------------------------
+
+
+def test_both_choices_of_the_penalty_fit(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 4)).astype(np.float32)
+    Y = X @ rng.standard_normal((4, 2)) + 1
+    predictions = []
+    for limit in (10, 1):
+        monkeypatch.setattr(ridge, "GCV_LIMIT", limit)
+        stages = Stages()
+        fit = ridge.fit_ridge(lambda rows: rows, X, Y, 4, stages)
+        assert set(stages) == {"featurise", "accumulate", "factorise"}
+        predictions.append((fit.selection, fit.predict(lambda rows: rows, X)))
+    assert [selection for selection, _ in predictions] == ["GCV", "hold-out of 50 rows"]
+    for _, prediction in predictions:
+        np.testing.assert_allclose(prediction, Y, rtol=0, atol=1e-3)
+
+
+def test_cholesky_agrees_with_the_eigendecomposition():
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((40, 60)), rng.standard_normal((40, 3))
+    K = X @ X.T
+    expected = exact_ridge(K, Y, 2.0)
+    found = solve_kernel_ridge(K.copy(), Y, 2.0)
+    np.testing.assert_allclose(found.predict(K), expected.predict(K), rtol=1e-9)
