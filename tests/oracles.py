@@ -1,6 +1,7 @@
 """Slow, obviously right NumPy versions of what the library computes."""
 
 import functools
+import math
 
 import numpy as np
 from scipy.linalg import hadamard
@@ -57,3 +58,54 @@ def tensor_rows(*factors):
     """Row-wise tensor products: row i is the Kronecker product of the factors' rows i."""
     rows = zip(*factors, strict=True)
     return np.stack([functools.reduce(np.kron, row) for row in rows])
+
+
+# ---------------------------------------------------------------------------------------------
+# Exact kernels: one pair of rows at a time, in scalars
+# ---------------------------------------------------------------------------------------------
+
+
+def relu_products(angle):
+    """E[f(u)f(v)] and E[f'(u)f'(v)], f = sqrt(2) relu, for unit normals whose cosine has an angle.
+
+    The mean of relu(u) relu(v) is (sin a + (pi - a) cos a) / (2 pi), and u, v are both positive
+    with probability (pi - a) / (2 pi).
+    """
+    relu = (math.sin(angle) + (math.pi - angle) * math.cos(angle)) / (2 * math.pi)
+    step = (math.pi - angle) / (2 * math.pi)
+    return 2 * relu, 2 * step
+
+
+def kernels_of_pair(architecture, x, y, same_row):
+    """NNGP and NTK of a pair of rows, for layers that are Dense or Relu."""
+    pairs = ((x, x), (y, y), (x, y))
+    xx, yy, xy = (math.fsum(a * b for a, b in zip(*pair, strict=True)) for pair in pairs)
+    ntk = 0.0
+    for layer in architecture:
+        if type(layer).__name__ == "Dense":
+            weight, bias = layer.weight_std**2, layer.bias_std**2
+            xx, yy, xy = (weight * s + bias for s in (xx, yy, xy))
+            ntk = weight * ntk + xy  # earlier parameters, then this layer's own
+        elif type(layer).__name__ == "Relu":
+            length = math.sqrt(xx) * math.sqrt(yy)
+            if length == 0:  # one of the pre-activations is zero for certain
+                xy, ntk = 0.0, 0.0
+                continue
+            angle = 0.0 if same_row else math.acos(max(-1.0, min(1.0, xy / length)))
+            relu, step = relu_products(angle)
+            xy, ntk = length * relu, ntk * step
+        else:
+            raise NotImplementedError(layer)
+    return xy, ntk
+
+
+def network_kernels(architecture, X, Y=None):
+    """The matrices {"nngp": ..., "ntk": ...} between rows; Y = None compares X with itself."""
+    X = np.asarray(X, np.float64)
+    Z = X if Y is None else np.asarray(Y, np.float64)
+    pairs = [
+        [kernels_of_pair(architecture, x, z, Y is None and i == j) for j, z in enumerate(Z)]
+        for i, x in enumerate(X)
+    ]
+    nngp, ntk = np.moveaxis(np.array(pairs), -1, 0)
+    return {"nngp": nngp, "ntk": ntk}

@@ -101,16 +101,18 @@ class Serial(Architecture):
     Parameters
     ----------
     layers : tuple of Architecture
-        At least one layer; no element is itself a :class:`Serial` (:func:`serial` flattens).
+        At least one layer; compositions inside are flattened.
     """
 
     layers: tuple[Architecture, ...]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.layers, tuple) or not self.layers:
-            raise ValueError(f"layers must be a non-empty tuple of layers, got {self.layers!r}")
-        for layer in self.layers:
-            check_architecture(layer)
+        if not isinstance(self.layers, tuple):
+            raise TypeError(f"layers must be a tuple of layers, got {self.layers!r}")
+        if not self.layers:
+            raise ValueError("layers must hold at least one layer, got none")
+        flat = tuple(inner for layer in self.layers for inner in as_layers(layer))
+        object.__setattr__(self, "layers", flat)
 
     def __iter__(self) -> Iterator[Architecture]:
         return iter(self.layers)
@@ -165,4 +167,4 @@ def serial(*layers: Architecture) -> Serial:
     >>> serial(Dense(), Relu(), serial(Dense(weight_std=1.5)))
     serial(Dense(), Relu(), Dense(weight_std=1.5))
     """
-    return Serial(tuple(inner for layer in layers for inner in as_layers(layer)))
+    return Serial(layers)

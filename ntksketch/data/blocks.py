@@ -39,10 +39,17 @@ def available_memory() -> float:
         group = Path("/sys/fs/cgroup")
         limit = (group / "memory.max").read_text().strip()
         if limit != "max":
-            limits.append(float(limit) - float((group / "memory.current").read_text()))
+            used = float((group / "memory.current").read_text())
+            limits.append(max(float(limit) - used + _reclaimable(group), 0.0))
     except OSError:
         pass
     return min(limits)
+
+
+def _reclaimable(group: Path) -> float:
+    """Return the bytes of a cgroup's page cache, which count as used until they are needed."""
+    lines = (line.split() for line in (group / "memory.stat").read_text().splitlines())
+    return sum(float(value) for key, value in lines if key in ("active_file", "inactive_file"))
 
 
 def require_memory(n_bytes: float, what: str, remedy: str) -> None:
@@ -91,14 +98,13 @@ def rows_per_block(
         If not even one row fits.
     """
     budget = budget_bytes(working_memory)
-    rows = int(budget // row_bytes)
-    if rows < 1:
+    if budget < row_bytes:
         raise MemoryError(
             f"one row needs {format_bytes(row_bytes)} of temporaries, more than working_memory = "
             f"{format_bytes(budget)}; raise it, for example "
             f"sklearn.set_config(working_memory={int(row_bytes // _MIB) + 1})"
         )
-    return 1 << (min(rows, most).bit_length() - 1)
+    return 1 << (int(min(budget / row_bytes, most)).bit_length() - 1)
 
 
 def tile_side(entry_bytes: float, working_memory: float | None, *, most: int = 1024) -> int:
@@ -113,8 +119,8 @@ def tile_side(entry_bytes: float, working_memory: float | None, *, most: int = 1
     most : int, default=1024
         Largest side.
     """
-    side = int(np.sqrt(budget_bytes(working_memory) / entry_bytes))
-    return 1 << (max(min(side, most), 1).bit_length() - 1)
+    side = np.sqrt(budget_bytes(working_memory) / entry_bytes)
+    return 1 << (int(max(min(side, most), 1)).bit_length() - 1)
 
 
 def block_slices(n_rows: int, block_rows: int) -> Iterator[slice]:

@@ -38,10 +38,15 @@ def check_kind(kind: str, architecture: Architecture) -> str:
 
 def check_rows(X: Any, name: str = "X") -> Any:
     """Validate rows: finite, 2-D, float32 or float64 (everything else becomes float64)."""
-    if np.iscomplexobj(X):
-        raise ValueError(f"Complex data not supported: {name} must be real, got complex values")
     options: dict[str, Any] = {"accept_sparse": "csr", "dtype": (np.float64, np.float32)}
-    return check_array(X, input_name=name, **options)
+    try:
+        if np.iscomplexobj(X):
+            raise ValueError("Complex data not supported: must be real, got complex values")
+        return check_array(X, input_name=name, **options)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from error
 
 
 def precision(dtype: Any):
@@ -49,11 +54,18 @@ def precision(dtype: Any):
     return jax.enable_x64(np.dtype(dtype) == np.float64)
 
 
-def squared_norms(X: Any) -> np.ndarray:
-    """Return the squared norm of each row, of shape (n,), in X's dtype."""
-    if sp.issparse(X):
-        return np.asarray(X.multiply(X).sum(axis=1), dtype=X.dtype).ravel()
-    return np.einsum("ij,ij->i", X, X)
+def squared_norms(X: Any, dtype: Any = None) -> np.ndarray:
+    """Return the squared norm of each row, of shape (n,), in `dtype` (None: X's).
+
+    The sum runs in float64: its rounding does not grow with the number of columns.
+    """
+    with np.errstate(over="ignore"):  # who needs finite norms checks them
+        if sp.issparse(X):
+            squares = X.astype(np.float64).power(2)
+            norms = np.asarray(squares.sum(axis=1)).ravel()
+        else:
+            norms = np.einsum("ij,ij->i", X, X, dtype=np.float64)
+        return norms.astype(X.dtype if dtype is None else dtype, copy=False)
 
 
 def _finish(
@@ -119,21 +131,22 @@ def kernel(
     -------
     ndarray of shape (n, p)
         The kernel, in the dtype of the rows. Its diagonal (for Y = None) is that of
-        :func:`kernel_diag`, without rounding from the matrix product. A row of zeros has the kernel
-        that its biases give it, zero without biases.
+        :func:`kernel_diag`, without rounding from the matrix product, and it is exactly symmetric.
+        A row of zeros has the kernel that its biases give it, zero without biases.
 
     Raises
     ------
     MemoryError
         Before the start, if the result cannot fit; the message has its size.
     TypeError, ValueError
-        If the architecture, the kind or the rows are not as described.
+        If the architecture, the kind or the rows are not as described, or if the rows are so long
+        that their kernel overflows.
 
     Notes
     -----
     The arc-cosine functions are exact in float64. In float32 they are short polynomials in
-    :math:`\sqrt{1-|t|}` with errors at float32's rounding; near t = 1 the kernel itself turns the
-    rounding of t into an error of the order of its square root.
+    :math:`\sqrt{1-|t|}` with errors at float32's rounding; near t = 1 and t = -1 the kernel itself
+    turns the rounding of t into an error of the order of its square root.
 
     References
     ----------
@@ -165,17 +178,34 @@ def kernel(
         "give fewer rows, ask for blocks of rows (Y=...), or use NTKFeatures, which never forms it",
     )
     tile = tile_side(_TEMPORARIES * dtype.itemsize, working_memory)
+    rows = squared_norms(X, dtype)
+    columns = rows if symmetric else squared_norms(Y, dtype)
+    diagonal = _diagonal(architecture, kind, rows, "X")
+    if not symmetric:
+        _diagonal(architecture, kind, columns, "Y")
     K = np.empty((n, p), dtype)
     with precision(dtype):
-        _fill(K, architecture, kind, X, Y, tile, symmetric)
-        if symmetric:
-            np.fill_diagonal(K, kernel_diag(architecture, X, kind=kind))
+        _fill(K, architecture, kind, X, Y, rows, columns, tile, symmetric)
+    if symmetric:
+        np.fill_diagonal(K, diagonal)
     return K
 
 
-def _fill(K, architecture, kind, X, Y, tile, symmetric):
+def _diagonal(architecture: Architecture, kind: str, norms: np.ndarray, name: str) -> np.ndarray:
+    """Return the kernel of rows with themselves, checked: it bounds the kernel of all pairs."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        state = propagate_variance(architecture, Variance(norms, np.zeros_like(norms)))  # pyright: ignore
+        diagonal = np.asarray(getattr(state, kind), dtype=norms.dtype)
+    if not np.isfinite(diagonal).all():
+        raise ValueError(
+            f"{name} has rows so long that their kernel overflows {norms.dtype}, such as row "
+            f"{np.argmin(np.isfinite(diagonal))}; scale the rows or the standard deviations down"
+        )
+    return diagonal
+
+
+def _fill(K, architecture, kind, X, Y, rows, columns, tile, symmetric):
     """Compute K tile by tile, each of one padded shape; mirror the lower triangle if symmetric."""
-    rows, columns = squared_norms(X), squared_norms(Y)
     height, width = padded_rows(len(rows), tile), padded_rows(len(columns), tile)
     pending = None
     for i in block_slices(len(rows), tile):
@@ -207,6 +237,8 @@ def _fill(K, architecture, kind, X, Y, tile, symmetric):
 
 def _store(K, i, j, block, symmetric):
     block = np.asarray(block)[: i.stop - i.start, : j.stop - j.start]
+    if symmetric and i == j:  # a tile's own rounding need not be symmetric
+        block = np.tril(block) + np.tril(block, -1).T
     K[i, j] = block
     if symmetric and i != j:
         K[j, i] = block.T
@@ -245,9 +277,7 @@ def kernel_diag(
     """
     architecture, kind = _resolve(architecture, kind)
     X = check_rows(X)
-    norms = squared_norms(X)
-    state = propagate_variance(architecture, Variance(norms, np.zeros_like(norms)))  # pyright: ignore
-    return np.asarray(getattr(state, kind), dtype=X.dtype)
+    return _diagonal(architecture, kind, squared_norms(X), "X")
 
 
 def _resolve(architecture: Architecture | ZonalKernel, kind: str) -> tuple[Architecture, str]:
