@@ -22,7 +22,7 @@ from ntksketch.features import METHODS
 
 EXACT = "exact kernel ridge"
 RIDGE = 1.0  # of the spectral factor, relative to trace(K)/n
-CHECKED_ROWS, DRAWS = 600, 4  # of a sample for the kernel error, and of the features
+CHECKED_ROWS, DRAWS = 300, 4  # of a sample for the kernel error, and of the features
 _BATCH = 8192  # rows featurised at a time
 _WARM_UP = 1024  # rows: at least one block of features and one tile of the kernel
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import jax
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, PercentFormatter
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ntksketch.cli.errors import InputError
@@ -58,7 +59,7 @@ def columns(comparison: Comparison) -> dict[str, Callable[[Row], str]]:
         "method": lambda row: row.method,
         "components": lambda row: f"{row.n_components or ''}",
         "kernel error": lambda row: _with_error(row.error),
-        "spectral factor": lambda row: _with_error(row.factor),
+        "spectral factor": lambda row: "" if row.factor is None else f"{row.factor.value:.3g}",
         problem.score_name: lambda row: problem.format_score(row.score),
         "featurise (s)": lambda row: f"{row.featurise_seconds:.3f}",
         "fit (s)": lambda row: f"{row.fit_seconds:.3f}",
@@ -79,7 +80,14 @@ def lines(comparison: Comparison) -> list[Row]:
 def rich_table(comparison: Comparison) -> Table:
     """Return the table for the screen."""
     problem = comparison.problem
-    table = Table(title=f"{problem.name}: {problem.task}", title_justify="left")
+    table = Table(
+        title=f"{problem.name}: {problem.task}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,  # so that it fits 80 columns
+    )
     cells = columns(comparison)
     for number, heading in enumerate(cells):
         table.add_column(heading, justify="right" if number else "left", no_wrap=not number)
@@ -106,10 +114,10 @@ def explanation(comparison: Comparison) -> list[str]:
     return [
         "Kernel error: Frobenius norm of ZZ' - K relative to that of K, for features Z and the "
         f"exact kernel K, on two samples of at most {CHECKED_ROWS} training rows: mean and "
-        f"standard error of {DRAWS} draws of the features. The other columns are of one draw.",
-        "Spectral factor: spectral norm of (K + aI)^-1/2 (ZZ' - K) (K + aI)^-1/2 with "
-        f"a = {RIDGE:g} trace(K)/n; below 1 it bounds the risk of ridge regression on the features "
-        "by that of exact kernel ridge regression.",
+        f"standard error of {DRAWS} draws of the features. Score and times are of one draw.",
+        "Spectral factor: mean over the same draws of the spectral norm of "
+        f"(K + aI)^-1/2 (ZZ' - K) (K + aI)^-1/2, a = {RIDGE:g} trace(K)/n; below 1 it bounds the "
+        "risk of ridge regression on the features by that of exact kernel ridge regression.",
         f"Score: {unit} on test rows. Penalties are chosen by generalised cross-validation on "
         "training rows alone; targets and intercept are treated alike in all rows of the table.",
         "Times: on training rows, without compilation. Featurise is the time of the features, or "
