@@ -1,0 +1,50 @@
+"""What the tests of random feature maps share."""
+
+import os
+
+import jax
+import numpy as np
+
+from ntksketch.features import transform_blocks
+from ntksketch.kernels.gram import precision
+
+SEEDS = range(int(os.environ.get("NTKSKETCH_TEST_SEEDS", "1")))
+N_ERRORS = 5  # standard errors
+
+
+def draw_map(method, architecture, X, n_components, key, kind="ntk"):
+    return method.init(
+        key,
+        architecture,
+        kind=kind,
+        n_features=X.shape[1],
+        n_components=n_components,
+        dtype=X.dtype,
+    )
+
+
+def draw(method, architecture, X, n_components, key, kind="ntk"):
+    """Features of the rows under one key."""
+    return transform_blocks(draw_map(method, architecture, X, n_components, key, kind), X)
+
+
+def gram_matrices(method, architecture, X, n_components, n_keys, seed=0, kind="ntk"):
+    """ZZ' in float64 for independent draws, of shape (n_keys, n, n)."""
+    keys = jax.random.split(jax.random.key(seed), n_keys)
+    maps = [draw_map(method, architecture, X, n_components, key, kind) for key in keys]
+    params = jax.tree.map(lambda *leaves: np.stack(leaves), *(m.params for m in maps))
+    with precision(X.dtype):
+        apply = jax.jit(jax.vmap(lambda params: maps[0]._replace(params=params).apply(X)))
+        Z = np.asarray(apply(params), np.float64)
+    return Z @ Z.transpose(0, 2, 1)
+
+
+def assert_unbiased(samples, expected):
+    """Every entry's mean over the first axis is the expected one, up to its standard error."""
+    error = samples.std(axis=0, ddof=1) / np.sqrt(len(samples))
+    slack = 1e-6 * np.abs(expected).max()
+    assert np.all(np.abs(samples.mean(axis=0) - expected) <= N_ERRORS * error + slack)
+
+
+def relative_error(G, K):
+    return np.linalg.norm(G - K) / np.linalg.norm(K)
