@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgWarning, eigh
 
 from ntksketch.linear.ridge import as_alphas
-
-_GRID = (2e-7, 10.0, 17)  # that of ridge on features, so that both choose from the same penalties
+from ntksketch.linear.selection import penalty_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +140,7 @@ def exact_ridge(
     centred = K - means - means[:, None] + means.mean()
     eigenvalues, vectors = eigh(centred, driver="evd", overwrite_a=True, check_finite=False)
     largest = max(float(eigenvalues[-1]), 0.0)
-    path = np.geomspace(*_GRID) * (largest or 1.0) if alphas is None else as_alphas(alphas)
+    path = penalty_grid(largest) if alphas is None else as_alphas(alphas)
     noise = n * float(np.finfo(np.float64).eps) * largest
     eigenvalues = _clip(eigenvalues, noise, path)
     rotated = vectors.T @ (targets - y_mean)

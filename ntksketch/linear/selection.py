@@ -33,8 +33,13 @@ def default_alphas(stats: GramStatistics, n_alphas: int = 17) -> NDArray[np.floa
     >>> default_alphas(stats.finalise())[[0, -1]]
     array([4.e-07, 2.e+01])
     """
-    # twice the smallest penalty that is accurate, since the eigenvalue is a lower estimate
-    return np.geomspace(2e-7, 10.0, n_alphas) * (estimate_largest_eigenvalue(stats.gram) or 1.0)
+    return penalty_grid(estimate_largest_eigenvalue(stats.gram), n_alphas)
+
+
+def penalty_grid(largest_eigenvalue: float, n_alphas: int = 17) -> NDArray[np.float64]:
+    """Return the default penalties for a Gram or kernel matrix of this largest eigenvalue."""
+    # from twice the smallest penalty that is accurate, since the eigenvalue may be a lower estimate
+    return np.geomspace(2e-7, 10.0, n_alphas) * (largest_eigenvalue or 1.0)
 
 
 def gcv_scores(stats: GramStatistics, path: RidgeSolution) -> NDArray[np.float64]:
