@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntksketch.architectures import Architecture, mlp
 from ntksketch.architectures.layers import check_architecture
+from ntksketch.data.blocks import budget_bytes
 from ntksketch.features import RandomFeatures, resolve_method, transform_blocks
 from ntksketch.kernels import check_kind
 
@@ -108,25 +109,26 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         TypeError, ValueError
             If a parameter or the rows cannot be used; the message says what came and what to do.
         """
-        X = self._validate(X, reset=True)
-        self.architecture_ = (
-            mlp(1) if self.architecture is None else check_architecture(self.architecture)
-        )
-        self.method_ = resolve_method(self.method)
+        architecture = mlp(1) if self.architecture is None else self.architecture
+        kind = check_kind(self.kind, check_architecture(architecture))
+        method = resolve_method(self.method)
+        budget_bytes(self.working_memory)
         n_components = self.n_components
         if isinstance(n_components, bool) or not isinstance(n_components, Integral):
             raise TypeError(f"n_components must be a whole number, got {n_components!r}")
         if n_components < 1:
             raise ValueError(f"n_components must be at least 1, got {n_components}")
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        self.feature_map_ = self.method_.init(
+        X = self._validate(X, reset=True)
+        self.feature_map_ = method.init(
             jax.random.key(seed),
-            self.architecture_,
-            kind=check_kind(self.kind, self.architecture_),
+            architecture,
+            kind=kind,
             n_features=X.shape[1],
             n_components=int(n_components),
             dtype=X.dtype,
         )
+        self.architecture_, self.method_ = architecture, method
         self._n_features_out = int(n_components)
         return self
 
@@ -161,6 +163,9 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
             ),
         )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "feature_map_")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

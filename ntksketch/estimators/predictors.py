@@ -8,7 +8,6 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
-from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -63,7 +62,11 @@ class _RidgeOnFeatures(BaseEstimator):
 
     def _fit_rows(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> None:
         """Draw the features and gather their statistics chunk by chunk, then solve."""
-        self.features_ = NTKFeatures(
+        ridge = StreamingRidge(self.alphas, fit_intercept=self.fit_intercept)
+        ridge._check_parameters()
+        if sample_weight is not None and not sample_weight.any():
+            raise ValueError("sample_weight is zero for every row: weight some rows above zero")
+        features = NTKFeatures(
             self.architecture,
             self.method,
             self.n_components,
@@ -71,15 +74,14 @@ class _RidgeOnFeatures(BaseEstimator):
             working_memory=self.working_memory,
             random_state=self.random_state,
         ).fit(X)
-        ridge = StreamingRidge(self.alphas, fit_intercept=self.fit_intercept)
-        for rows, Z in self._chunks(X):
+        for rows, Z in self._chunks(features, X):
             ridge.partial_fit(Z, y[rows], None if sample_weight is None else sample_weight[rows])
         _ = ridge.coef_  # solve now, so that warnings come from fit
-        self.ridge_ = ridge
+        self.features_, self.ridge_ = features, ridge
 
-    def _chunks(self, X: Any) -> Iterator[tuple[slice, np.ndarray]]:
+    def _chunks(self, features: NTKFeatures, X: Any) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the features of consecutive rows, as many at a time as the budget allows."""
-        feature_map = self.features_.feature_map_
+        feature_map = features.feature_map_
         budget = budget_bytes(self.working_memory) / 2**20
         chunk = rows_per_block(
             _COPIES * feature_map.n_components * X.dtype.itemsize, budget, most=_CHUNK_ROWS
@@ -91,7 +93,11 @@ class _RidgeOnFeatures(BaseEstimator):
         """Return the ridge's predictions, in the rows' dtype."""
         check_is_fitted(self)
         X = self._validate_rows(X, reset=False)
-        return np.concatenate([self.ridge_.predict(Z) for _, Z in self._chunks(X)])
+        chunks = self._chunks(self.features_, X)
+        return np.concatenate([self.ridge_.predict(Z) for _, Z in chunks])
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "ridge_")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -118,8 +124,9 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
     fit_intercept : bool, default=True
         Whether to fit an intercept, which is not penalised.
     working_memory : float, default=None
-        Budget in MiB for a chunk of rows and its features, beside the statistics of
-        `n_components` squared entries; None reads scikit-learn's setting of the same name.
+        Budget in MiB for a chunk of rows and its features, beside the statistics: the solve takes
+        up to six float64 matrices of `n_components` squared entries. None reads scikit-learn's
+        setting of the same name.
     random_state : int, RandomState instance or None, default=None
         Decides the draw of the features.
 
@@ -218,8 +225,9 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
         Weights of the classes, multiplied with the rows' weights; "balanced" makes them inversely
         proportional to the classes' frequencies.
     working_memory : float, default=None
-        Budget in MiB for a chunk of rows and its features, beside the statistics of
-        `n_components` squared entries; None reads scikit-learn's setting of the same name.
+        Budget in MiB for a chunk of rows and its features, beside the statistics: the solve takes
+        up to six float64 matrices of `n_components` squared entries. None reads scikit-learn's
+        setting of the same name.
     random_state : int, RandomState instance or None, default=None
         Decides the draw of the features.
 
@@ -306,12 +314,12 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
         if self.class_weight is not None:
             by_class = compute_sample_weight(cast(Any, self.class_weight), y)
             weight = by_class if weight is None else weight * by_class
-        binarizer = LabelBinarizer(neg_label=-1)
-        targets = np.asarray(binarizer.fit_transform(y), dtype=X.dtype)
-        self.classes_ = binarizer.classes_
-        if len(self.classes_) < 2:
-            raise ValueError(f"y must have at least 2 classes, got one class: {self.classes_[0]}")
-        self._fit_rows(X, targets[:, 0] if targets.shape[1] == 1 else targets, weight)
+        classes, codes = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"y must have at least 2 classes, got one class: {classes[0]}")
+        member = codes == 1 if len(classes) == 2 else codes[:, None] == np.arange(len(classes))
+        self._fit_rows(X, np.where(member, 1, -1).astype(X.dtype), weight)
+        self.classes_ = classes
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:

@@ -155,7 +155,7 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ValueError
             If a parameter, a shape or a value cannot be used.
         """
-        self._requested_alphas()
+        self._check_parameters()
         X, y = self._validate(X, y, reset=True)
         weight = None if sample_weight is None else as_weights(sample_weight, len(X))
         accumulator = self._new_accumulator()
@@ -325,6 +325,10 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
             reset=reset,
         )
         return np.asarray(X), np.asarray(y)
+
+    def _check_parameters(self) -> None:
+        self._requested_alphas()
+        self._new_accumulator()
 
     def _requested_alphas(self) -> NDArray[np.float64] | None:
         if isinstance(self.alphas, str):

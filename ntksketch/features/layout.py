@@ -162,6 +162,8 @@ def _hidden_components(
     """Return the number of columns after a hidden rectifier."""
     if method.hidden_components is not None:
         return method.hidden_components
+    if not method.variance_reduction and method.product != "exact":
+        return n_components
     if method.product != "exact" or not widths.psi:
         return max(n_components // 2, _LEAST_HIDDEN)
     # tensor products multiply the width: grow it geometrically towards n_components

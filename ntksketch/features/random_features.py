@@ -61,7 +61,8 @@ class RandomFeatures:
         part. Ignored by ``product="exact"``, which uses as many as fit.
     hidden_components : int, default=None
         Number of columns of phi' and psi' together after a hidden rectifier; None takes half of
-        `n_components`, but at least 1024. Hidden columns cost time and do not come out.
+        `n_components` but at least 1024, and `n_components` itself without variance reduction.
+        Hidden columns cost time and do not come out.
 
     References
     ----------
@@ -90,12 +91,17 @@ class RandomFeatures:
         for name, allowed in (("sampling", SAMPLINGS), ("product", PRODUCTS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        if not isinstance(self.variance_reduction, bool | np.bool_):
+            raise ValueError(
+                f"variance_reduction must be True or False, got {self.variance_reduction!r}"
+            )
         fraction = self.relu_fraction
         if fraction is not None and not (isinstance(fraction, Real) and 0 < fraction < 1):
             raise ValueError(f"relu_fraction must be in (0, 1) or None, got {fraction!r}")
         for name in ("n_steps", "hidden_components"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, Integral) and int(value) >= 1):
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            if value is not None and not (whole and int(value) >= 1):
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
     @classmethod
