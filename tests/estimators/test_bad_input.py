@@ -1,0 +1,251 @@
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from sklearn.exceptions import NotFittedError
+
+import ntksketch as ntk
+from ntksketch.data import blocks
+from ntksketch.features import random_features
+
+ESTIMATORS = [ntk.NTKFeatures, ntk.NTKRegressor, ntk.NTKClassifier]
+every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS)
+
+
+def problem(n=20, d=4):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((n, d)), np.arange(n) % 2
+
+
+def fitted(estimator, **parameters):
+    return estimator(**{"n_components": 8, "random_state": 0, **parameters}).fit(*problem())
+
+
+def output(model):
+    return model.transform if hasattr(model, "transform") else model.predict
+
+
+X, y = problem()
+
+
+def with_value(value):
+    changed = X.copy()
+    changed[3, 1] = value
+    return changed
+
+
+ROWS = {
+    "NaN": (with_value(np.nan), ValueError, "Input X contains NaN"),
+    "infinity": (with_value(np.inf), ValueError, "Input X contains infinity"),
+    "sparse NaN": (sp.csr_array(with_value(np.nan)), ValueError, "Input X contains NaN"),
+    "no rows": (X[:0], ValueError, "Found array with 0 sample"),
+    "no columns": (X[:, :0], ValueError, r"0 feature\(s\)"),
+    "one-dimensional": (X[:, 0], ValueError, "Expected 2D array, got 1D"),
+    "three-dimensional": (X[None], ValueError, "dim 3"),
+    "strings": (np.full(X.shape, "a", dtype=object), ValueError, "could not convert string"),
+    "complex": (X + 1j, ValueError, "Complex data not supported"),
+    "a number": (3.0, ValueError, "Expected 2D array, got scalar"),
+    "ragged": ([[1.0, 2.0], [3.0]], ValueError, "inhomogeneous|sequence"),
+    "missing": (pd.DataFrame(X).astype("Float64").mask(X > 2), ValueError, "NaN"),
+}
+
+
+@every_estimator
+@pytest.mark.parametrize(("rows", "error", "message"), ROWS.values(), ids=ROWS)
+def test_rows(estimator, rows, error, message):
+    with pytest.raises(error, match=message):
+        estimator(n_components=8).fit(rows, y)
+    with pytest.raises(error, match=message + "|features, but"):
+        output(fitted(estimator))(rows)
+
+
+@every_estimator
+def test_other_number_of_columns(estimator):
+    with pytest.raises(ValueError, match=r"X has 3 features, but .* is expecting 4 features"):
+        output(fitted(estimator))(X[:, :3])
+
+
+@every_estimator
+def test_not_fitted(estimator):
+    with pytest.raises(NotFittedError, match=f"This {estimator.__name__} instance is not fitted"):
+        output(estimator())(X)
+
+
+@pytest.mark.parametrize("name", ["decision_function", "alpha_"])
+def test_not_fitted_either(name):
+    with pytest.raises(NotFittedError):
+        getattr(ntk.NTKClassifier(), name)(X)
+
+
+TARGETS = {
+    "length": (y[:5], "inconsistent numbers of samples"),
+    "NaN": (np.where(y, np.nan, 1.0), "Input y contains NaN"),
+    "infinity": (np.where(y, np.inf, 1.0), "Input y contains infinity"),
+    "missing": (None, "requires y to be passed, but the target y is None"),
+}
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS[1:])
+@pytest.mark.parametrize(("targets", "message"), TARGETS.values(), ids=TARGETS)
+def test_targets(estimator, targets, message):
+    with pytest.raises(ValueError, match=message):
+        estimator(n_components=8).fit(X, targets)
+
+
+def test_targets_of_one_kind_only():
+    with pytest.raises(ValueError, match="Y has dtype <U1, expected real numbers"):
+        ntk.NTKRegressor(n_components=8).fit(X, np.array(["a", "b"])[y])
+    with pytest.raises(ValueError, match="y must have at least 2 classes, got one class: 7"):
+        ntk.NTKClassifier(n_components=8).fit(X, np.full(20, 7))
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        ntk.NTKClassifier(n_components=8).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="should be a 1d array"):
+        ntk.NTKClassifier(n_components=8).fit(X, np.column_stack([y, y]))
+
+
+WEIGHTS = {
+    "length": (np.ones(5), r"sample_weight has shape \(5,\), expected .* \(20,\)"),
+    "two columns": (np.ones((20, 2)), r"sample_weight has shape \(20, 2\)"),
+    "negative": (np.where(y, -1.0, 1.0), "sample_weight contains .* negative number"),
+    "NaN": (np.where(y, np.nan, 1.0), "sample_weight contains NaN"),
+    "zero": (np.zeros(20), "sample_weight is zero for every row"),
+}
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS[1:])
+@pytest.mark.parametrize(("weight", "message"), WEIGHTS.values(), ids=WEIGHTS)
+def test_weights(estimator, weight, message):
+    with pytest.raises(ValueError, match=message):
+        estimator(n_components=8).fit(X, y, weight)
+
+
+PARAMETERS = [
+    ("architecture", 2, TypeError, "architecture must be made of .* layers.*got 2"),
+    ("architecture", "mlp", TypeError, "architecture must be .*got 'mlp'"),
+    ("architecture", ntk.Relu, TypeError, "architecture must be .*call it first"),
+    ("architecture", [ntk.Dense()], TypeError, "architecture must be made of"),
+    ("architecture", ntk.Dense(), ValueError, "has no Relu: its kernel is linear"),
+    ("architecture", ntk.Relu(), ValueError, "no trainable layer, so its NTK is zero: add Dense"),
+    ("method", "random", ValueError, "method must be one of .*'random-features'.*got 'random'"),
+    ("method", ntk.RandomFeatures, TypeError, r"method must be .*mean RandomFeatures\(\)\?"),
+    ("method", 3, TypeError, "method must be a name .*got 3"),
+    ("method", None, TypeError, "method must be a name .*got None"),
+    ("n_components", 0, ValueError, "n_components must be at least 1, got 0"),
+    ("n_components", -3, ValueError, "n_components must be at least 1, got -3"),
+    ("n_components", 8.0, TypeError, "n_components must be a whole number, got 8.0"),
+    ("n_components", True, TypeError, "n_components must be a whole number, got True"),
+    ("n_components", "8", TypeError, "n_components must be a whole number, got '8'"),
+    ("n_components", None, TypeError, "n_components must be a whole number, got None"),
+    ("kind", "NTK", ValueError, "kind must be one of .*'ntk', 'nngp'.*got 'NTK'"),
+    ("kind", None, ValueError, "kind must be one of .*got None"),
+    ("kind", ["ntk"], ValueError, r"kind must be one of .*got \['ntk'\]"),
+    ("working_memory", 0, ValueError, "working_memory must be .*positive.*got 0"),
+    ("working_memory", -1.0, ValueError, "working_memory must be .*positive.*got -1.0"),
+    ("working_memory", np.nan, ValueError, "working_memory must be .*positive.*got nan"),
+    ("random_state", "seed", ValueError, "'seed' cannot be used to seed"),
+    ("random_state", -1, ValueError, "Seed must be between"),
+]
+OF_PREDICTORS = [
+    ("alphas", "best", ValueError, "alphas must be .*got 'best'"),
+    ("alphas", -1.0, ValueError, "alphas must be finite and non-negative"),
+    ("alphas", [1.0, np.nan], ValueError, "alphas must be finite"),
+    ("alphas", [], ValueError, "alphas must be .*shape"),
+    ("alphas", [[1.0]], ValueError, "alphas must be .*one-dimensional"),
+    ("alphas", None, ValueError, "alphas must be"),
+    ("fit_intercept", "yes", ValueError, "fit_intercept must be True or False, got 'yes'"),
+    ("fit_intercept", None, ValueError, "fit_intercept must be True or False, got None"),
+]
+OF_CLASSIFIER = [
+    ("class_weight", "even", ValueError, "'class_weight' .* must be .*Got 'even'"),
+    ("class_weight", 3, ValueError, "'class_weight' .* must be .*Got 3"),
+]
+CASES = [
+    (estimator, *case)
+    for estimator, cases in (
+        (ntk.NTKFeatures, PARAMETERS),
+        (ntk.NTKRegressor, PARAMETERS + OF_PREDICTORS),
+        (ntk.NTKClassifier, PARAMETERS + OF_PREDICTORS + OF_CLASSIFIER),
+    )
+    for case in cases
+]
+
+
+@pytest.mark.parametrize(("estimator", "name", "value", "error", "message"), CASES)
+def test_parameters_are_refused_before_anything_is_computed(
+    estimator, name, value, error, message, monkeypatch
+):
+    def apply(*_):
+        raise AssertionError("rows were transformed")
+
+    monkeypatch.setattr(random_features.FeatureMap, "apply", apply)
+    model = estimator(**{"n_components": 8, name: value})
+    with pytest.raises(error, match=message):
+        model.fit(X, y)
+    with pytest.raises(NotFittedError):
+        output(model)(X)
+
+
+def test_every_parameter_is_among_them():
+    for estimator in ESTIMATORS:
+        tested = {name for other, name, *_ in CASES if other is estimator}
+        assert tested == set(estimator().get_params())
+
+
+METHODS = [
+    ({"sampling": "uniform"}, "sampling must be one of .*got 'uniform'"),
+    ({"product": "sketch"}, "product must be one of .*got 'sketch'"),
+    ({"variance_reduction": "no"}, "variance_reduction must be True or False, got 'no'"),
+    ({"relu_fraction": 0}, r"relu_fraction must be in \(0, 1\) or None, got 0"),
+    ({"relu_fraction": 1.0}, r"relu_fraction must be in \(0, 1\)"),
+    ({"relu_fraction": np.nan}, r"relu_fraction must be in \(0, 1\)"),
+    ({"relu_fraction": "half"}, "relu_fraction must be .*got 'half'"),
+    ({"n_steps": 0}, "n_steps must be a whole number of at least 1, got 0"),
+    ({"n_steps": 2.5}, "n_steps must be a whole number"),
+    ({"n_steps": True}, "n_steps must be a whole number"),
+    ({"hidden_components": -1}, "hidden_components must be a whole number of at least 1"),
+    ({"hidden_components": "8"}, "hidden_components must be a whole number"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), METHODS)
+def test_arguments_of_the_method(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ntk.RandomFeatures(**arguments)
+
+
+@pytest.mark.parametrize("depth", [0, -1])
+def test_depth(depth):
+    with pytest.raises(ValueError, match=f"depth must be at least 1 hidden layer, got {depth}"):
+        ntk.mlp(depth)
+
+
+def test_hidden_components_that_do_not_suffice():
+    method = ntk.RandomFeatures(hidden_components=1)
+    with pytest.raises(ValueError, match=r"hidden_components=1 is too small .*take more, or None"):
+        ntk.NTKFeatures(ntk.mlp(2), method, 8).fit(X)
+
+
+def test_a_result_too_large_is_refused_before_anything_is_computed(monkeypatch):
+    model = fitted(ntk.NTKFeatures)
+    monkeypatch.setattr(random_features.FeatureMap, "apply", None)
+    monkeypatch.setattr(blocks, "available_memory", lambda: 1000.0)
+    message = r"feature matrix of 20 x 8 float64 entries needs 1.2 KiB and 1000 B are available; "
+    with pytest.raises(MemoryError, match=message + "transform and use the rows in blocks"):
+        model.transform(X)
+
+
+@every_estimator
+def test_working_memory_below_one_row(estimator):
+    model = fitted(estimator).set_params(working_memory=1e-6)
+    with pytest.raises(MemoryError, match=r"one row needs .* more than working_memory = .*; raise"):
+        output(model)(X)
+    with pytest.raises(MemoryError, match="one row needs"):
+        output(model.fit(X, y))(X)
+
+
+def test_a_failed_fit_leaves_no_half_fitted_model():
+    model = ntk.NTKClassifier(n_components=8)
+    with pytest.raises(ValueError, match="one class"):
+        model.fit(X, np.zeros(20))
+    with pytest.raises(NotFittedError):
+        model.predict(X)

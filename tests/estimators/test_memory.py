@@ -1,0 +1,114 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+MEASURE = """
+import ctypes, gc, json, sys, warnings
+import numpy as np
+import ntksketch as ntk
+from pathlib import Path
+
+warnings.simplefilter("ignore")
+
+def resident(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+
+def peak(function, *arguments):
+    "Return the MiB that a call takes at most, above what was there before."
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident("VmRSS")
+    result = function(*arguments)
+    return resident("VmHWM") - before
+
+def rows(n, d):
+    X = np.empty((n, d), np.float32)
+    for start in range(0, n, 1000):
+        X[start : start + 1000] = rng.standard_normal(X[start : start + 1000].shape)
+    return X
+
+rng = np.random.default_rng(0)
+peaks = {}
+for name, (n, d, m, depth, budget) in json.loads(sys.argv[1]).items():
+    X = rows(n, d)
+    features = ntk.NTKFeatures(
+        ntk.mlp(depth),
+        ntk.RandomFeatures(hidden_components=300),
+        m,
+        working_memory=budget,
+        random_state=0,
+    ).fit(X[:2])
+    features.transform(X[:1500])
+    peaks[name] = peak(features.transform, X)
+
+n, m, budget = json.loads(sys.argv[2])
+X = rows(n, 64)
+y = X[:, 0].copy()
+for alphas in ("auto", 1.0):
+    model = ntk.NTKRegressor(
+        n_components=m, alphas=alphas, working_memory=budget, random_state=0
+    ).fit(X[:5000], y[:5000])
+    model.predict(X[:5000])
+    peaks[f"fit {alphas}"] = peak(model.fit, X, y)
+    peaks[f"predict {alphas}"] = peak(model.predict, X)
+
+Z = rows(1000, json.loads(sys.argv[3]))
+peaks["solve"] = peak(ntk.StreamingRidge().fit, Z, Z[:, 0].copy())
+print(json.dumps(peaks))
+"""
+
+TRANSFORMS = {  # rows, columns, components, depth, budget in MiB
+    "many rows": (40_000, 64, 512, 1, 8),
+    "many components": (2_000, 64, 4096, 1, 24),
+    "many columns": (2_000, 2_000, 64, 1, 16),
+    "many layers": (4_000, 64, 64, 3, 6),
+}
+FIT = (20_000, 384, 16)  # rows, components, budget in MiB
+SOLVE = 640  # components
+ALLOWANCE = 4.0  # for allocator, threads and the map's arrays: it does not grow with the rows
+
+
+@pytest.fixture(scope="module")
+def peaks():
+    """Return the peaks that a process of its own measures; it gives freed memory back at once."""
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        pytest.skip("needs Linux's peak of resident memory")
+    arguments = [json.dumps(value) for value in (TRANSFORMS, FIT, SOLVE)]
+    result = subprocess.run(
+        [sys.executable, "-c", MEASURE, *arguments],
+        env={
+            **os.environ,
+            "MALLOC_MMAP_THRESHOLD_": "262144",
+            "JAX_PLATFORMS": "cpu",
+            "OPENBLAS_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transform_takes_its_result_and_the_budget(peaks, name):
+    n, _, n_components, _, budget = TRANSFORMS[name]
+    result = n * n_components * 4 / 2**20
+    assert result - 1 < peaks[name] < result + budget + ALLOWANCE
+
+
+@pytest.mark.parametrize("alphas", ["auto", "1.0"])
+def test_fit_and_predict_take_the_budget_and_the_statistics(peaks, alphas):
+    n, m, budget = FIT
+    statistics, features = m * m * (8 + 4) / 2**20, n * m * 4 / 2**20
+    assert peaks[f"fit {alphas}"] < budget + statistics + ALLOWANCE < features
+    assert peaks[f"predict {alphas}"] < budget + ALLOWANCE
+
+
+def test_the_solve_takes_six_matrices(peaks):
+    assert peaks["solve"] < 6 * SOLVE * SOLVE * 8 / 2**20 + ALLOWANCE
