@@ -11,8 +11,10 @@ from ntksketch.features.state import Widths, linear_widths
 if TYPE_CHECKING:
     from ntksketch.features.random_features import RandomFeatures
 
+_RELU_FRACTION = 0.5  # of a layer's columns, for phi'
 _LEAST_HIDDEN = 1024  # columns of hidden layers, which cost little below this
-_CONSTANT_SHARE = 0.4  # of the product's columns, for the constant half of the step function
+_LINEAR_SHARE = 0.3  # of phi', for the linear half of the rectifier
+_CONSTANT_SHARE = 0.3  # of psi', for the constant half of the step function
 
 
 class ReluLayout(NamedTuple):
@@ -20,8 +22,9 @@ class ReluLayout(NamedTuple):
 
     Attributes
     ----------
-    relu : int
-        Columns of phi'.
+    rectified, linear : int
+        Columns of phi': one for each direction, and the linear half (0 unless directions come in
+        pairs).
     constant, signed : int
         Columns of psi': the constant half of the product (0 unless directions come in pairs) and
         the rest.
@@ -29,10 +32,16 @@ class ReluLayout(NamedTuple):
         Directions of the step features.
     """
 
-    relu: int
+    rectified: int
+    linear: int = 0
     constant: int = 0
     signed: int = 0
     steps: int = 0
+
+    @property
+    def widths(self) -> Widths:
+        """Numbers of columns of phi' and psi'."""
+        return Widths(self.rectified + self.linear, self.constant + self.signed)
 
 
 class Plan(NamedTuple):
@@ -111,7 +120,7 @@ def _row_entries(
         layout = next(remaining)
         if layout.signed:
             entries += 3 * (1 << (widths.psi - 1).bit_length())
-        widths = Widths(layout.relu, layout.constant + layout.signed)
+        widths = layout.widths
         entries += 2 * (widths.phi + widths.psi)
     return entries
 
@@ -152,7 +161,7 @@ def _layouts(
         if layout is None:
             return None
         layouts.append(layout)
-        widths = Widths(layout.relu, layout.constant + layout.signed)
+        widths = layout.widths
     return tuple(layouts)
 
 
@@ -165,7 +174,7 @@ def _hidden_components(
     if not method.variance_reduction and method.product != "exact":
         return n_components
     if method.product != "exact" or not widths.psi:
-        return max(n_components // 2, _LEAST_HIDDEN)
+        return max(3 * n_components // 8, _LEAST_HIDDEN)
     # tensor products multiply the width: grow it geometrically towards n_components
     return int(widths.psi * (n_components / widths.psi) ** (1 / remaining))
 
@@ -192,25 +201,37 @@ def _output_layout(
 
 def _divide(method: RandomFeatures, widths: Widths, target: int, repeats: int) -> ReluLayout | None:
     """Divide `target` columns between `repeats` copies of phi' and one psi'."""
+    parts = 1 + method.variance_reduction  # of phi' and of psi', each at least one column
+    relu = target // repeats if repeats else parts
     if not widths.psi:
-        relu = target // repeats if repeats else 0
-        return ReluLayout(relu) if relu >= 1 and relu * repeats == target else None
-    fraction = method.relu_fraction or (1 / 3 if method.sampling == "orthogonal" else 0.5)
-    relu = max(int(fraction * target / max(repeats, 1)), 1 + method.variance_reduction)
-    relu -= relu % 2 if method.variance_reduction else 0
+        phi = _divide_phi(method, widths.phi, relu)
+        return ReluLayout(*phi) if relu >= parts and relu * repeats == target else None
+    fraction = method.relu_fraction or _RELU_FRACTION
+    relu = max(int(fraction * target / max(repeats, 1)), parts)
     product = target - repeats * relu
     if method.product == "exact":
-        copies = max(product // widths.psi, 1 + method.variance_reduction)
+        copies = max(product // widths.psi, parts)
         product = copies * widths.psi
-        relu = (target - product) // repeats if repeats else 1
-        if relu < 1 or relu * repeats + product != target:
+        relu = (target - product) // repeats if repeats else parts
+        if relu < parts or relu * repeats + product != target:
             return None
         constant = widths.psi if method.variance_reduction else 0
-        return ReluLayout(relu, constant, product - constant, copies - method.variance_reduction)
-    if product < 1 + method.variance_reduction:
-        return None
-    constant = 0
-    if method.variance_reduction:
-        constant = min(widths.psi, max(1, int(_CONSTANT_SHARE * product)))
-    signed = product - constant
-    return ReluLayout(relu, constant, signed, method.n_steps or max(1, signed // 2))
+        steps = copies - method.variance_reduction
+    else:
+        if product < parts:
+            return None
+        constant = _share(method, _CONSTANT_SHARE, widths.psi, product)
+        steps = method.n_steps or max(1, (product - constant) // 3)
+    phi = _divide_phi(method, widths.phi, relu)
+    return ReluLayout(*phi, constant, product - constant, steps)
+
+
+def _divide_phi(method: RandomFeatures, width: int, relu: int) -> tuple[int, int]:
+    """Divide the columns of phi' between directions and the linear half."""
+    linear = _share(method, _LINEAR_SHARE, width, relu)
+    return relu - linear, linear
+
+
+def _share(method: RandomFeatures, share: float, width: int, columns: int) -> int:
+    """Return the columns of a half that is linear in features of `width` columns."""
+    return min(width, max(1, int(share * columns))) if method.variance_reduction else 0

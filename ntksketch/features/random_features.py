@@ -48,19 +48,20 @@ class RandomFeatures:
         The sketch Q; "exact" forms the tensor product itself, with few steps.
     variance_reduction : bool, default=True
         Three changes to the published method, none of which touches the mean at depth 1. Every
-        direction w comes with its opposite -w, so that with :math:`\mathrm{step} = (1 +
-        \mathrm{sign})/2` the constant half of the product is linear in psi and sketched by itself;
-        this also halves the matrix products. The sketch samples its coordinates without
+        direction w stands for itself and its opposite -w. Since :math:`\mathrm{relu}(u) =
+        (u + |u|)/2` and :math:`\mathrm{step} = (1 + \mathrm{sign})/2`, one half of each is linear
+        in phi or psi; it is sketched by itself, and the directions are spent on absolute values and
+        signs. The sketch samples its coordinates without
         replacement. Features of hidden layers are scaled, row by row, to the norms that the exact
         kernel gives.
     relu_fraction : float, default=None
-        Part of a layer's columns that goes to phi', in (0, 1); None takes 1/3 for "orthogonal",
-        else 1/2.
+        Part of a layer's columns that goes to phi', in (0, 1); None takes
+        1/2.
     n_steps : int, default=None
-        Number of directions v of the step features; None takes half the columns of the sketched
-        part. Ignored by ``product="exact"``, which uses as many as fit.
+        Number of directions v of the step features; None takes a third of the columns of the
+        sketched product. Ignored by ``product="exact"``, which uses as many as fit.
     hidden_components : int, default=None
-        Number of columns of phi' and psi' together after a hidden rectifier; None takes half of
+        Number of columns of phi' and psi' together after a hidden rectifier; None takes 3/8 of
         `n_components` but at least 1024, and `n_components` itself without variance reduction.
         Hidden columns cost time and do not come out.
 
@@ -160,7 +161,7 @@ class RandomFeatures:
             layout = next(layouts)
             key, subkey = jax.random.split(key)
             params.append(_init_relu(subkey, self, layout, widths, dtype))
-            widths = Widths(layout.relu, layout.constant + layout.signed)
+            widths = layout.widths
         fold = None
         if plan.width > n_components:
             fold = CountSketch.init(fold_key, plan.width, n_components, dtype)
@@ -174,6 +175,8 @@ class ReluParams(NamedTuple):
     ----------
     relu : array of shape (a, k)
         Directions of the rectifier as columns.
+    linear : sketch or None
+        Sketch of phi alone, for the linear half of the rectifier.
     steps : array of shape (a, s) or None
         Directions of the step features as columns.
     constant, product : sketch or None
@@ -181,6 +184,7 @@ class ReluParams(NamedTuple):
     """
 
     relu: Any
+    linear: Any
     steps: Any
     constant: Any
     product: Any
@@ -190,6 +194,7 @@ class Projections(NamedTuple):
     """What a rectifier's features need from the incoming ones, linear in them."""
 
     relu: Any
+    linear: Any
     steps: Any
     constant: Any
     product: Any
@@ -234,18 +239,19 @@ class FeatureMap(NamedTuple):
 def _init_relu(
     key: jax.Array, method: RandomFeatures, layout: ReluLayout, widths: Widths, dtype: Any
 ) -> ReluParams:
-    relu_key, step_key, constant_key, product_key = jax.random.split(key, 4)
+    relu_key, linear_key, step_key, constant_key, product_key = jax.random.split(key, 5)
 
     def directions(key: jax.Array, n: int) -> np.ndarray:
         return np.asarray(sample_directions(key, method.sampling, n, widths.phi).T, dtype)
 
-    n_relu = -(-layout.relu // 2) if method.variance_reduction else layout.relu
-    relu = directions(relu_key, n_relu)
+    def sketch(key: jax.Array, width: int, n: int) -> Any:
+        return init_linear(key, method.product, width, n, dtype) if n else None
+
+    relu = directions(relu_key, layout.rectified)
+    linear = sketch(linear_key, widths.phi, layout.linear)
     if not layout.signed:
-        return ReluParams(relu, None, None, None)
-    constant = None
-    if layout.constant:
-        constant = init_linear(constant_key, method.product, widths.psi, layout.constant, dtype)
+        return ReluParams(relu, linear, None, None, None)
+    constant = sketch(constant_key, widths.psi, layout.constant)
     product = init_product(
         product_key,
         method.product,
@@ -254,7 +260,7 @@ def _init_relu(
         dtype,
         balanced=method.variance_reduction,
     )
-    return ReluParams(relu, directions(step_key, layout.steps), constant, product)
+    return ReluParams(relu, linear, directions(step_key, layout.steps), constant, product)
 
 
 def _input_state(plan: Plan, X: Any) -> Explicit:
@@ -273,10 +279,12 @@ def _project(params: ReluParams, state: Explicit) -> Projections:
             return state.phi @ np.asarray(directions)
         return jnp.matmul(state.phi, directions, precision=jax.lax.Precision.HIGHEST)
 
+    linear = None if params.linear is None else params.linear.apply(state.phi)
     if params.steps is None:
-        return Projections(matmul(params.relu), None, None, None)
+        return Projections(matmul(params.relu), linear, None, None, None)
     return Projections(
         matmul(params.relu),
+        linear,
         matmul(params.steps),
         None if params.constant is None else params.constant.apply(state.psi),
         params.product.project(state.psi),
@@ -288,9 +296,12 @@ def _activate(
 ) -> Explicit:
     """Return the features after a rectifier."""
     z = projections.relu
+    half = np.asarray(np.sqrt(0.5), z.dtype)
     if method.variance_reduction:
-        z = jnp.concatenate([z, -z], axis=1)[:, : layout.relu]
-    phi = jnp.maximum(z, 0) * np.asarray(np.sqrt(2 / layout.relu), z.dtype)
+        absolute = jnp.abs(z) * np.asarray(np.sqrt(1 / layout.rectified), z.dtype)
+        phi = half * jnp.concatenate([projections.linear, absolute], axis=1)
+    else:
+        phi = jnp.maximum(z, 0) * np.asarray(np.sqrt(2 / layout.rectified), z.dtype)
     if params.steps is None:
         return Explicit(phi, None)
     positive = projections.steps >= 0
@@ -301,7 +312,7 @@ def _activate(
     signs = jnp.where(positive, scale, -scale).astype(z.dtype)
     product = params.product.combine(projections.product, signs)
     psi = jnp.concatenate([projections.constant, product], axis=1)
-    return Explicit(phi, psi * np.asarray(np.sqrt(0.5), z.dtype))
+    return Explicit(phi, half * psi)
 
 
 def _rescale(state: Explicit, variance: Variance) -> Explicit:
