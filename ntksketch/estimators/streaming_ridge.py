@@ -64,9 +64,9 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
     Parameters
     ----------
     alphas : "auto", float or array_like of shape (n_alphas,), default="auto"
-        Penalty, or penalties to choose from. "auto" is a logarithmic grid of 17 from 2e-7 to
-        10 times the largest eigenvalue of the features' Gram matrix. A change by `set_params`
-        takes effect on the rows already seen.
+        Penalty, or penalties to choose from. "auto" is a logarithmic grid of 17 from 2e-7
+        (float32: 1e-6) to 10 times the largest eigenvalue of the features' Gram matrix. A
+        change by `set_params` takes effect on the rows already seen.
     fit_intercept : bool, default=True
         Whether to fit an intercept, which is not penalised. A change takes effect with the
         next `fit`.

@@ -174,12 +174,12 @@ def ridge_path(stats: GramStatistics, alphas: ArrayLike) -> RidgeSolution:
     status = _check_alphas(alphas, largest, rank=rank, m=len(eigenvalues))
     clipped = -float(eigenvalues[0])
     positive = alphas[alphas > 0]
-    if clipped > max(noise, 0.1 * positive.min() if positive.size else 0.0):
+    if clipped > max(noise, 0.5 * positive.min() if positive.size else 0.0):
         status = _warn(
             "ill-conditioned",
             f"negative eigenvalues of the Gram matrix, down to {-clipped:.3g}, were set to zero, "
             f"and the smallest alpha is {alphas.min():.3g}",
-            f"use alpha >= {10 * clipped:.3g}, or float64 features",
+            f"use alpha >= {2 * clipped:.3g}, or float64 features",
         )
     eigenvalues = np.maximum(eigenvalues, 0.0)
     shifted = eigenvalues + alphas[:, None]

@@ -22,8 +22,8 @@ def default_alphas(stats: GramStatistics, n_alphas: int = 17) -> NDArray[np.floa
     Returns
     -------
     ndarray of shape (n_alphas,), float64
-        From 2e-7 to 10 times the Gram matrix's largest eigenvalue; where that is zero, from
-        2e-7 to 10.
+        From 2e-7 to 10 times the Gram matrix's largest eigenvalue, or from 1e-6 where products
+        were taken in float32; where the eigenvalue is zero, these numbers themselves.
 
     Examples
     --------
@@ -33,13 +33,17 @@ def default_alphas(stats: GramStatistics, n_alphas: int = 17) -> NDArray[np.floa
     >>> default_alphas(stats.finalise())[[0, -1]]
     array([4.e-07, 2.e+01])
     """
-    return penalty_grid(estimate_largest_eigenvalue(stats.gram), n_alphas)
+    largest = estimate_largest_eigenvalue(stats.gram)
+    return penalty_grid(largest, n_alphas, smallest=max(2e-7, 8 * stats.epsilon))
 
 
-def penalty_grid(largest_eigenvalue: float, n_alphas: int = 17) -> NDArray[np.float64]:
+def penalty_grid(
+    largest_eigenvalue: float, n_alphas: int = 17, smallest: float = 2e-7
+) -> NDArray[np.float64]:
     """Return the default penalties for a Gram or kernel matrix of this largest eigenvalue."""
-    # from twice the smallest penalty that is accurate, since the eigenvalue may be a lower estimate
-    return np.geomspace(2e-7, 10.0, n_alphas) * (largest_eigenvalue or 1.0)
+    # from twice the smallest penalty that is accurate, since the eigenvalue may be a lower
+    # estimate; rounding of float32 products moves eigenvalues by some of its epsilons
+    return np.geomspace(smallest, 10.0, n_alphas) * (largest_eigenvalue or 1.0)
 
 
 def gcv_scores(stats: GramStatistics, path: RidgeSolution) -> NDArray[np.float64]:
