@@ -19,10 +19,13 @@ from ntksketch.linear import (
     gcv_scores,
     holdout_scores,
     ridge_path,
+    search_by_gcv,
     solve_ridge,
 )
 from ntksketch.linear.gram import PIECE_ROWS, as_weights
 from ntksketch.linear.ridge import as_alphas
+
+_WHOLE_PATH = 1024  # features up to which an eigendecomposition of all penalties is quick
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +68,9 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
     ----------
     alphas : "auto", float or array_like of shape (n_alphas,), default="auto"
         Penalty, or penalties to choose from. "auto" is a logarithmic grid of 17 from 2e-7
-        (float32: 1e-6) to 10 times the largest eigenvalue of the features' Gram matrix. A
-        change by `set_params` takes effect on the rows already seen.
+        (float32: 1e-6) to 10 times the largest eigenvalue of the features' Gram matrix, of
+        which a search tries some eight if there are more than 1,024 features. A change by
+        `set_params` takes effect on the rows already seen.
     fit_intercept : bool, default=True
         Whether to fit an intercept, which is not penalised. A change takes effect with the
         next `fit`.
@@ -80,14 +84,14 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
     alpha_ : float
         The chosen penalty.
     alphas_ : ndarray of shape (n_alphas,)
-        The penalties chosen from.
+        The penalties chosen from: those given, or those tried.
     gcv_scores_ : ndarray of shape (n_alphas,)
         Generalised cross-validation scores; only if there was more than one penalty.
     holdout_scores_ : ndarray of shape (n_alphas,)
         Mean squared errors on the rows kept aside; only after `select_alpha`.
     rank_ : int or None
-        Numerical rank of the Gram matrix; None if one penalty was given, which is solved
-        without eigenvalues.
+        Numerical rank of the Gram matrix; None where it was solved without eigenvalues: for
+        one penalty, or by the search.
     n_samples_seen_ : int
         Number of rows of positive weight.
     n_features_in_ : int
@@ -358,6 +362,9 @@ def _solve(stats: GramStatistics, requested: NDArray[np.float64] | None) -> _Cho
     alphas = default_alphas(stats) if requested is None else requested
     if len(alphas) == 1:
         return _Choice(requested, solve_ridge(stats, float(alphas[0])))
+    if requested is None and len(stats.gram) > _WHOLE_PATH:
+        solution, scores = search_by_gcv(stats, alphas)
+        return _Choice(requested, solution, gcv=scores)
     solution = ridge_path(stats, alphas)
     return _Choice(requested, solution, gcv=gcv_scores(stats, solution))
 

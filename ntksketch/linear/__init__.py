@@ -2,7 +2,12 @@
 
 from ntksketch.linear.gram import GramAccumulator, GramStatistics
 from ntksketch.linear.ridge import RidgeSolution, SolveStatus, ridge_path, solve_ridge
-from ntksketch.linear.selection import default_alphas, gcv_scores, holdout_scores
+from ntksketch.linear.selection import (
+    default_alphas,
+    gcv_scores,
+    holdout_scores,
+    search_by_gcv,
+)
 
 __all__ = [
     "GramAccumulator",
@@ -13,5 +18,6 @@ __all__ = [
     "gcv_scores",
     "holdout_scores",
     "ridge_path",
+    "search_by_gcv",
     "solve_ridge",
 ]

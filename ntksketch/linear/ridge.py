@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import LinAlgError, LinAlgWarning, cho_factor, cho_solve, eigh
+from scipy.linalg import (
+    LinAlgError,
+    LinAlgWarning,
+    cho_factor,
+    cho_solve,
+    eigh,
+    get_lapack_funcs,
+)
 
 from ntksketch.linear.gram import GramStatistics
+
+(_dtrtri,) = get_lapack_funcs(["trtri"], dtype=np.float64)
 
 SMALLEST_RELATIVE_ALPHA = 1e-7  # below this share of the largest eigenvalue digits are lost
 
@@ -51,7 +61,7 @@ class RidgeSolution:
         Weighted residual sum of squares on the rows of the statistics. Rounding leaves an
         error of about the statistics' epsilon times the target's sum of squares.
     degrees_of_freedom : ndarray of shape (n_alphas,), float64, or None
-        Trace of the hat matrix, intercept included; None after a Cholesky solve.
+        Trace of the hat matrix, intercept included; None after `solve_ridge`.
     rank : int or None
         Numerical rank of the Gram matrix; None after a Cholesky solve.
     largest_eigenvalue : float
@@ -114,16 +124,87 @@ def solve_ridge(stats: GramStatistics, alpha: float) -> RidgeSolution:
     alpha = float(alphas[0])
     if alpha == 0.0:
         return ridge_path(stats, alphas)
-    penalised = stats.gram.copy(order="F")
-    penalised.flat[:: len(penalised) + 1] += alpha
     try:
-        factor = cho_factor(penalised, lower=True, overwrite_a=True, check_finite=False)
+        factor = _factorise(stats, alpha)
     except LinAlgError:
         return ridge_path(stats, alphas)
     coef = np.asarray(cho_solve(factor, stats.moment, check_finite=False))
     largest = estimate_largest_eigenvalue(stats.gram)
     status = _check_alphas(alphas, largest)
     return _assemble(stats, alphas, coef[None], None, None, largest, status)
+
+
+def factored_ridge(
+    stats: GramStatistics, alphas: ArrayLike, probes: NDArray[np.float64] | None = None
+) -> RidgeSolution:
+    r"""Solve ridge regressions by one Cholesky factorisation for each penalty.
+
+    The degrees of freedom are :math:`m - \alpha\,\mathrm{tr}(G + \alpha I)^{-1}`, the trace taken
+    from the inverse of the factor, or estimated from probes at the price of a solve. For some
+    penalties on many features this is several times faster than `ridge_path`.
+
+    Parameters
+    ----------
+    stats : GramStatistics
+        Statistics of the rows.
+    alphas : float or array_like of shape (n_alphas,)
+        Penalties, positive.
+    probes : ndarray of shape (m, p), default=None
+        Columns of independent random signs for Hutchinson's estimate of the trace [1]_, whose
+        variance is :math:`2\|\alpha(G + \alpha I)^{-1}\|_F^2 / p` or less; None takes the trace.
+
+    Returns
+    -------
+    RidgeSolution
+        One solution for each penalty; the largest eigenvalue is a lower estimate.
+
+    Raises
+    ------
+    ValueError
+        If there is no penalty, or one is negative, infinite or NaN.
+    scipy.linalg.LinAlgError
+        If a penalty is too small for a factor.
+
+    Warns
+    -----
+    scipy.linalg.LinAlgWarning
+        If a penalty is so small that the normal equations lose accuracy.
+
+    References
+    ----------
+    .. [1] M. F. Hutchinson (1990). A stochastic estimator of the trace of the influence matrix
+       for Laplacian smoothing splines. Communications in Statistics 19(2).
+       doi:10.1080/03610919008812866
+    """
+    alphas = as_alphas(alphas)
+    k, m = stats.moment.shape[1], len(stats.gram)
+    right = stats.moment if probes is None else np.hstack([stats.moment, probes])
+    coef, freedom = np.empty((len(alphas), m, k)), np.empty(len(alphas))
+    for i, alpha in enumerate(alphas):
+        factor = _factorise(stats, float(alpha))
+        solved = np.asarray(cho_solve(factor, right, check_finite=False))
+        coef[i] = solved[:, :k]
+        if probes is None:
+            inverse, _ = _dtrtri(factor[0], lower=1, overwrite_c=1)
+            trace = _squares_of_lower(inverse)
+        else:
+            trace = np.einsum("ij,ij->", probes, solved[:, k:]) / probes.shape[1]
+        freedom[i] = m - alpha * trace + stats.fit_intercept
+    largest = estimate_largest_eigenvalue(stats.gram)
+    status = _check_alphas(alphas, largest)
+    return _assemble(stats, alphas, coef, freedom, None, largest, status)
+
+
+def _factorise(stats: GramStatistics, alpha: float) -> tuple[NDArray[np.float64], bool]:
+    """Return the Cholesky factor of the penalised Gram matrix, as `cho_solve` takes it."""
+    penalised = stats.gram.copy(order="F")
+    penalised.flat[:: len(penalised) + 1] += alpha
+    return cho_factor(penalised, lower=True, overwrite_a=True, check_finite=False)
+
+
+def _squares_of_lower(matrix: NDArray[np.float64]) -> float:
+    """Return the sum of squares of a lower triangle, whatever lies above it."""
+    return sum(float(np.vdot(c := matrix[j:, j], c)) for j in range(len(matrix)))
 
 
 def ridge_path(stats: GramStatistics, alphas: ArrayLike) -> RidgeSolution:
@@ -187,6 +268,17 @@ def ridge_path(stats: GramStatistics, alphas: ArrayLike) -> RidgeSolution:
     coef = vectors @ ((vectors.T @ stats.moment) / shifted[:, :, None])
     freedom = (eigenvalues / shifted).sum(axis=1) + stats.fit_intercept
     return _assemble(stats, alphas, coef, freedom, rank, largest, status)
+
+
+def join_solutions(solutions: Sequence[RidgeSolution]) -> RidgeSolution:
+    """Return solutions on the same statistics as one; the first bad status stands for all."""
+    first = solutions[0]
+    joined = {
+        name: np.concatenate([getattr(solution, name) for solution in solutions])
+        for name in ("alphas", "coef", "intercept", "residual_squares", "degrees_of_freedom")
+    }
+    status = next((s.status for s in solutions if s.status.kind != "ok"), first.status)
+    return replace(first, **joined, status=status)
 
 
 def estimate_largest_eigenvalue(gram: NDArray[np.float64], n_iter: int = 30) -> float:

@@ -98,6 +98,18 @@ def test_gcv_chooses_the_least_score_and_of_equals_the_largest():
     assert StreamingRidge([1.0, 3.0, 2.0]).fit(Z, np.zeros(80)).alpha_ == 3.0
 
 
+def test_many_features_are_searched_and_agree_with_the_whole_path(monkeypatch):
+    Z, y, _ = problem()
+    whole = StreamingRidge().fit(Z, y)
+    monkeypatch.setattr("ntksketch.estimators.streaming_ridge._WHOLE_PATH", 2)
+    searched = StreamingRidge().fit(Z, y)
+    assert len(searched.alphas_) < len(whole.alphas_) == 17
+    assert searched.alpha_ == searched.alphas_[np.argmin(searched.gcv_scores_)] == whole.alpha_
+    np.testing.assert_allclose(searched.coef_, whole.coef_, rtol=1e-8)
+    assert searched.rank_ is None
+    assert len(searched.set_params(alphas=whole.alphas_).alphas_) == 17
+
+
 def test_select_alpha_until_rows_or_penalties_change():
     Z, y, weight = problem(k=2)
     model = StreamingRidge([1e-3, 1e4]).partial_fit(Z[:50], y[:50])

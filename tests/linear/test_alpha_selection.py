@@ -8,8 +8,10 @@ from ntksketch.linear import (
     gcv_scores,
     holdout_scores,
     ridge_path,
+    search_by_gcv,
     solve_ridge,
 )
+from ntksketch.linear.ridge import factored_ridge
 
 ALPHAS = np.geomspace(1e-2, 1e3, 6)
 
@@ -112,3 +114,59 @@ def test_default_grid_scales_with_the_features_and_never_warns():
     path = ridge_path(stats, grid)
     np.testing.assert_allclose(grid[-1], 10 * path.largest_eigenvalue, rtol=0.25)
     assert default_alphas(statistics(np.ones_like(Z), Y))[-1] == pytest.approx(10.0)
+
+
+def noisy_problem(n, m, seed=0):
+    """Return rows whose best penalty lies inside the default grid."""
+    rng = np.random.default_rng(seed)
+    Z = rng.standard_normal((n, m)) / np.arange(1, m + 1)
+    return statistics(Z, Z[:, :5].sum(1, keepdims=True) + rng.standard_normal((n, 2)))
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("n", [200, 20])
+def test_factors_agree_with_the_eigendecomposition(n, fit_intercept):
+    stats = statistics(*problem(n, 30), fit_intercept=fit_intercept)
+    found, expected = factored_ridge(stats, ALPHAS), ridge_path(stats, ALPHAS)
+    for name in ("coef", "intercept", "residual_squares", "degrees_of_freedom"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), 1e-7)
+    assert found.rank is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_probes_estimate_the_degrees_of_freedom(seed):
+    stats = statistics(*problem(200, 30))
+    probes = np.random.default_rng(seed).choice([-1.0, 1.0], size=(30, 400))
+    found = factored_ridge(stats, ALPHAS, probes).degrees_of_freedom
+    expected = ridge_path(stats, ALPHAS).degrees_of_freedom
+    assert found is not None
+    assert expected is not None
+    eigenvalues = np.linalg.eigvalsh(stats.gram)
+    shrunk = (ALPHAS / (eigenvalues[:, None] + ALPHAS)) ** 2
+    assert (np.abs(found - expected) < 4 * np.sqrt(2 * shrunk.sum(0) / 400)).all()
+    # random signs meet a multiple of the identity exactly
+    white = statistics(np.eye(30), np.eye(30), fit_intercept=False)
+    assert factored_ridge(white, 1.0, probes).degrees_of_freedom == pytest.approx(15)
+
+
+@pytest.mark.parametrize("shape", [(2000, 40), (60, 40), (30, 40)])
+def test_search_finds_the_least_score_of_the_grid(shape):
+    stats = noisy_problem(*shape)
+    grid = default_alphas(stats)
+    path, scores = search_by_gcv(stats, grid[::-1])
+    everything = gcv_scores(stats, ridge_path(stats, grid))
+    assert 5 <= len(scores) <= 10
+    assert (np.diff(path.alphas) > 0).all()
+    assert path.alphas[scores.argmin()] == grid[everything.argmin()]
+    expected = [everything[grid == alpha][0] for alpha in path.alphas]
+    np.testing.assert_allclose(scores, expected, rtol=1e-2 if shape[0] == 2000 else 1e-6)
+
+
+def test_search_without_any_factor_takes_the_eigenvalues():
+    Z, Y = problem()
+    stats = statistics(np.hstack([Z, Z]), Y)
+    tiny = 1e-300 * default_alphas(stats)
+    with pytest.warns(match="normal equations lose accuracy"):
+        path, scores = search_by_gcv(stats, tiny)
+    assert path.rank == 6
+    assert len(scores) == len(tiny)
