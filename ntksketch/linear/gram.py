@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,6 +53,15 @@ class GramStatistics:
     y_squares: NDArray[np.float64]
     fit_intercept: bool
     epsilon: float
+
+    def columns(self, chosen: slice) -> GramStatistics:
+        """Return the statistics of some of the features, as copies."""
+        return replace(
+            self,
+            z_mean=self.z_mean[chosen],
+            gram=np.array(self.gram[chosen, chosen], order="F"),
+            moment=self.moment[chosen],
+        )
 
 
 class GramAccumulator:

@@ -135,7 +135,10 @@ def solve_ridge(stats: GramStatistics, alpha: float) -> RidgeSolution:
 
 
 def factored_ridge(
-    stats: GramStatistics, alphas: ArrayLike, probes: NDArray[np.float64] | None = None
+    stats: GramStatistics,
+    alphas: ArrayLike,
+    probes: NDArray[np.float64] | None = None,
+    largest_eigenvalue: float | None = None,
 ) -> RidgeSolution:
     r"""Solve ridge regressions by one Cholesky factorisation for each penalty.
 
@@ -152,6 +155,8 @@ def factored_ridge(
     probes : ndarray of shape (m, p), default=None
         Columns of independent random signs for Hutchinson's estimate of the trace [1]_, whose
         variance is :math:`2\|\alpha(G + \alpha I)^{-1}\|_F^2 / p` or less; None takes the trace.
+    largest_eigenvalue : float, default=None
+        That of the Gram matrix, or an estimate; None estimates it.
 
     Returns
     -------
@@ -190,7 +195,9 @@ def factored_ridge(
         else:
             trace = np.einsum("ij,ij->", probes, solved[:, k:]) / probes.shape[1]
         freedom[i] = m - alpha * trace + stats.fit_intercept
-    largest = estimate_largest_eigenvalue(stats.gram)
+    largest = largest_eigenvalue
+    if largest is None:
+        largest = estimate_largest_eigenvalue(stats.gram)
     status = _check_alphas(alphas, largest)
     return _assemble(stats, alphas, coef, freedom, None, largest, status)
 

@@ -162,6 +162,17 @@ def test_search_finds_the_least_score_of_the_grid(shape):
     np.testing.assert_allclose(scores, expected, rtol=1e-2 if shape[0] == 2000 else 1e-6)
 
 
+def test_search_from_a_quarter_of_the_features(monkeypatch):
+    stats = noisy_problem(2000, 64)
+    grid = default_alphas(stats)
+    everything = gcv_scores(stats, ridge_path(stats, grid))
+    monkeypatch.setattr("ntksketch.linear.selection._QUICK_FEATURES", 16)
+    path, scores = search_by_gcv(stats, grid)
+    assert len(scores) < 7
+    assert path.alphas[scores.argmin()] == grid[everything.argmin()]
+    assert stats.columns(slice(None, None, 4)).gram.shape == (16, 16)
+
+
 def test_search_without_any_factor_takes_the_eigenvalues():
     Z, Y = problem()
     stats = statistics(np.hstack([Z, Z]), Y)
