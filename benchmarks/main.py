@@ -31,6 +31,7 @@ def settings(short: bool) -> dict[str, Any]:
     """Return data sets, sizes and how penalties are chosen."""
     full = {
         "depths": [1, 2],
+        "depths_above_2048": [2],
         "n_components": {name: [256, 512, 1024, 2048, 4096, 8192] for name in TITLES},
         "exact_rows": {"digits": 1438, "mnist": 10000, "protein": 10000, "california": 16512},
         "exact_gcv_rows": 4000,
@@ -70,7 +71,7 @@ def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
         for data, sizes in settings["n_components"].items()
         for m in sizes
         for method in METHODS
-        for depth in ([None] if method == "rbf" else settings["depths"])
+        for depth in _depths(method, m, settings)
     ]
 
     def rank(configuration: dict[str, Any]) -> tuple[int, int]:
@@ -81,6 +82,12 @@ def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
     features.sort(key=rank)
     first = sum(c["n_components"] == 2048 for c in features)
     return [*features[:first], *exact, *features[first:]]
+
+
+def _depths(method: str, m: int, settings: dict[str, Any]) -> list[int | None]:
+    if method == "rbf":
+        return [None]
+    return settings["depths_above_2048" if m > 2048 else "depths"]
 
 
 def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
