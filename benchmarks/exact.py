@@ -12,6 +12,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from ntksketch.linear.cholesky import cholesky_factor
+
 
 class KernelRidge(NamedTuple):
     """Dual coefficients, shape (n, k), and intercepts, shape (k,)."""
@@ -27,7 +29,7 @@ class KernelRidge(NamedTuple):
 def solve_kernel_ridge(K: NDArray[np.float64], Y: NDArray, alpha: float) -> KernelRidge:
     """Solve (K + alpha) coef + intercept = Y with coefficients that sum to zero; overwrites K."""
     K.flat[:: len(K) + 1] += alpha
-    factor = scipy.linalg.cho_factor(K.T, lower=True, overwrite_a=True, check_finite=False)
+    factor = cholesky_factor(K), True
     right = np.concatenate([Y, np.ones((len(Y), 1))], axis=1)
     solved = scipy.linalg.cho_solve(factor, right, overwrite_b=True, check_finite=False)
     by_target, by_one = np.asarray(solved[:, :-1]), np.asarray(solved[:, -1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -246,13 +247,9 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _common_size(found: list[dict[str, Any]]) -> int | None:
-    """Return the largest number of components that most data sets have, for all methods."""
-    sizes = sorted({c["n_components"] for c in found if "n_components" in c}, reverse=True)
-    counts = {
-        m: len({(c["data"], c["method"]) for c in found if c.get("n_components") == m})
-        for m in sizes
-    }
-    return max(sizes, key=lambda m: (counts[m], m), default=None)
+    """Return the largest number of components for which most is measured."""
+    counts = Counter(c["n_components"] for c in found if "n_components" in c)
+    return max(counts, key=lambda m: (counts[m], m), default=None)
 
 
 def _comparison(found: list[dict[str, Any]], m: int) -> str:

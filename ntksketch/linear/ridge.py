@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import (
     LinAlgError,
     LinAlgWarning,
-    cho_factor,
     cho_solve,
     eigh,
     get_lapack_funcs,
 )
 
+from ntksketch.linear.cholesky import cholesky_factor
 from ntksketch.linear.gram import GramStatistics
 
 (_dtrtri,) = get_lapack_funcs(["trtri"], dtype=np.float64)
@@ -206,7 +206,7 @@ def _factorise(stats: GramStatistics, alpha: float) -> tuple[NDArray[np.float64]
     """Return the Cholesky factor of the penalised Gram matrix, as `cho_solve` takes it."""
     penalised = stats.gram.copy(order="F")
     penalised.flat[:: len(penalised) + 1] += alpha
-    return cho_factor(penalised, lower=True, overwrite_a=True, check_finite=False)
+    return cholesky_factor(penalised), True
 
 
 def _squares_of_lower(matrix: NDArray[np.float64]) -> float:
