@@ -367,6 +367,16 @@ def test_set_up_commands_are_the_same_everywhere():
         assert installs
 
 
+def test_readme_shows_the_measured_table():
+    def rows(path):
+        return [line for line in path.read_text().splitlines() if line.startswith("| ")]
+
+    measured = rows(REPOSITORY / "benchmarks/results/main.md")
+    shown = [row for row in rows(REPOSITORY / "README.md") if row.startswith("| digits")]
+    assert len(shown) == 2
+    assert set(rows(REPOSITORY / "README.md")) <= set(measured)
+
+
 def test_readme_commands_run(tmp_path):
     for command in readme_commands()[2:]:
         program, *arguments = shlex.split(command)
