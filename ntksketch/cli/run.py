@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,25 @@ def parse_sizes(text: str) -> list[int]:
     if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
         raise InputError(f"--components {text}: give whole numbers such as 256,1024")
     return sorted({int(part) for part in parts})
+
+
+@contextmanager
+def _progress(n_stages: int) -> Iterator[Callable[[str], None]]:
+    """Show a bar on a terminal; yield a function to be called with each stage's name first."""
+    screen = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+    )
+    stages = itertools.count()
+    with progress:
+        bar = progress.add_task("", total=n_stages)
+        yield lambda name: progress.update(bar, description=name, completed=next(stages))
 
 
 def run(
@@ -67,25 +88,7 @@ def run(
     """
     start = time.perf_counter()
     folder = output_folder(output)
-    screen = Console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=screen,
-        transient=True,
-        disable=not screen.is_terminal,
-    )
-    with progress:
-        bar = progress.add_task("", total=count_stages(len(methods), len(sizes)))
-        begun = 0
-
-        def stage(description: str) -> None:
-            nonlocal begun
-            progress.update(bar, description=description, completed=begun)
-            begun += 1
-
+    with _progress(count_stages(len(methods), len(sizes))) as stage:
         comparison = evaluate(
             problem,
             architecture,

@@ -51,12 +51,10 @@ class RandomFeatures:
         direction w stands for itself and its opposite -w. Since :math:`\mathrm{relu}(u) =
         (u + |u|)/2` and :math:`\mathrm{step} = (1 + \mathrm{sign})/2`, one half of each is linear
         in phi or psi; it is sketched by itself, and the directions are spent on absolute values and
-        signs. The sketch samples its coordinates without
-        replacement. Features of hidden layers are scaled, row by row, to the norms that the exact
-        kernel gives.
+        signs. The sketch samples its coordinates without replacement. Features of hidden layers
+        are scaled, row by row, to the norms that the exact kernel gives.
     relu_fraction : float, default=None
-        Part of a layer's columns that goes to phi', in (0, 1); None takes
-        1/2.
+        Part of a layer's columns that goes to phi', in (0, 1); None takes 1/2.
     n_steps : int, default=None
         Number of directions v of the step features; None takes a third of the columns of the
         sketched product. Ignored by ``product="exact"``, which uses as many as fit.

@@ -140,40 +140,13 @@ def factored_ridge(
     probes: NDArray[np.float64] | None = None,
     largest_eigenvalue: float | None = None,
 ) -> RidgeSolution:
-    r"""Solve ridge regressions by one Cholesky factorisation for each penalty.
+    r"""Solve ridge regressions as `ridge_path` does, by a Cholesky factorisation for each penalty.
 
-    The degrees of freedom are :math:`m - \alpha\,\mathrm{tr}(G + \alpha I)^{-1}`, the trace taken
-    from the inverse of the factor, or estimated from probes at the price of a solve. For some
-    penalties on many features this is several times faster than `ridge_path`.
-
-    Parameters
-    ----------
-    stats : GramStatistics
-        Statistics of the rows.
-    alphas : float or array_like of shape (n_alphas,)
-        Penalties, positive.
-    probes : ndarray of shape (m, p), default=None
-        Columns of independent random signs for Hutchinson's estimate of the trace [1]_, whose
-        variance is :math:`2\|\alpha(G + \alpha I)^{-1}\|_F^2 / p` or less; None takes the trace.
-    largest_eigenvalue : float, default=None
-        That of the Gram matrix, or an estimate; None estimates it.
-
-    Returns
-    -------
-    RidgeSolution
-        One solution for each penalty; the largest eigenvalue is a lower estimate.
-
-    Raises
-    ------
-    ValueError
-        If there is no penalty, or one is negative, infinite or NaN.
-    scipy.linalg.LinAlgError
-        If a penalty is too small for a factor.
-
-    Warns
-    -----
-    scipy.linalg.LinAlgWarning
-        If a penalty is so small that the normal equations lose accuracy.
+    The degrees of freedom are :math:`m - \alpha\,\mathrm{tr}(G + \alpha I)^{-1}`. The trace comes
+    from the inverse of the factor, or by Hutchinson's estimate [1]_ from probes, columns of
+    independent random signs, with a variance of at most :math:`2\|\alpha(G + \alpha I)^{-1}\|_F^2`
+    divided by their number. The largest eigenvalue is estimated unless it is given. Raises
+    LinAlgError if a penalty is too small for a factor.
 
     References
     ----------
