@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-from typing import Any, Literal, cast
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, cast
 
 import jax
 import numpy as np
@@ -15,8 +15,18 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ntksketch.architectures import Architecture, mlp
 from ntksketch.architectures.layers import check_architecture
 from ntksketch.data.blocks import budget_bytes
-from ntksketch.features import RandomFeatures, resolve_method, transform_blocks
+from ntksketch.features import METHODS, RandomFeatures, resolve_method, transform_blocks
 from ntksketch.kernels import check_kind
+
+# Types only, for scikit-learn's own message; `fit` checks the values and knows the remedies.
+FEATURE_CONSTRAINTS: dict[str, list[Any]] = {
+    "architecture": [Architecture, None],
+    "method": [str, *METHODS.values()],
+    "n_components": [Integral],
+    "kind": [str],
+    "working_memory": [Real, None],
+    "random_state": ["random_state"],
+}
 
 
 class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -72,6 +82,8 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     (1797, 512)
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = FEATURE_CONSTRAINTS
+
     def __init__(
         self,
         architecture: Architecture | None = None,
@@ -109,12 +121,13 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         TypeError, ValueError
             If a parameter or the rows cannot be used; the message says what came and what to do.
         """
+        self._validate_params()
         architecture = mlp(1) if self.architecture is None else self.architecture
         kind = check_kind(self.kind, check_architecture(architecture))
         method = resolve_method(self.method)
         budget_bytes(self.working_memory)
         n_components = self.n_components
-        if isinstance(n_components, bool) or not isinstance(n_components, Integral):
+        if isinstance(n_components, bool):
             raise TypeError(f"n_components must be a whole number, got {n_components!r}")
         if n_components < 1:
             raise ValueError(f"n_components must be at least 1, got {n_components}")

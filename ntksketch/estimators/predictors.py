@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntksketch.architectures import Architecture
 from ntksketch.data.blocks import block_slices, budget_bytes, rows_per_block
-from ntksketch.estimators.features import NTKFeatures
-from ntksketch.estimators.streaming_ridge import StreamingRidge
+from ntksketch.estimators.features import FEATURE_CONSTRAINTS, NTKFeatures
+from ntksketch.estimators.streaming_ridge import RIDGE_CONSTRAINTS, StreamingRidge
 from ntksketch.features import RandomFeatures, transform_blocks
 from ntksketch.linear.gram import as_weights
 
@@ -26,6 +26,11 @@ _COPIES = 4  # a chunk's features and the chunk's before: half the budget, the r
 
 class _RidgeOnFeatures(BaseEstimator):
     """Features, then a streaming ridge: what the regressor and the classifier share."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **FEATURE_CONSTRAINTS,
+        **RIDGE_CONSTRAINTS,
+    }
 
     def __init__(
         self,
@@ -179,6 +184,7 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
         TypeError, ValueError
             If a parameter or the data cannot be used; the message says what came and what to do.
         """
+        self._validate_params()
         X, y = self._validate_rows(X, y, multi_output=True, y_numeric=True)
         weight = None if sample_weight is None else as_weights(sample_weight, X.shape[0])
         self._fit_rows(X, y, weight)
@@ -260,6 +266,11 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
     True
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **_RidgeOnFeatures._parameter_constraints,
+        "class_weight": [dict, str, None],
+    }
+
     def __init__(
         self,
         architecture: Architecture | None = None,
@@ -307,6 +318,7 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
         TypeError, ValueError
             If a parameter or the data cannot be used; the message says what came and what to do.
         """
+        self._validate_params()
         X, y = self._validate_rows(X, y)
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)

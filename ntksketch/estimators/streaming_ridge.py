@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from numbers import Real
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +26,10 @@ from ntksketch.linear import (
 from ntksketch.linear.gram import PIECE_ROWS, as_weights
 from ntksketch.linear.ridge import as_alphas
 
+RIDGE_CONSTRAINTS: dict[str, list[Any]] = {  # types; the values are checked where they are used
+    "alphas": [str, Real, "array-like"],
+    "fit_intercept": ["boolean"],
+}
 _WHOLE_PATH = 1024  # features up to which an eigendecomposition of all penalties is quick
 
 
@@ -129,6 +134,8 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
     (array([1., 2., 3.]), 4.0)
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = RIDGE_CONSTRAINTS
+
     def __init__(
         self, alphas: str | float | ArrayLike = "auto", *, fit_intercept: bool = True
     ) -> None:
@@ -194,7 +201,7 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ValueError
             If a parameter, a shape or a value cannot be used.
         """
-        self._requested_alphas()
+        self._check_parameters()
         first = not self.__sklearn_is_fitted__()
         accumulator = self._new_accumulator() if first else self._accumulator
         if accumulator.fit_intercept != self.fit_intercept:
@@ -331,8 +338,8 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return np.asarray(X), np.asarray(y)
 
     def _check_parameters(self) -> None:
+        self._validate_params()
         self._requested_alphas()
-        self._new_accumulator()
 
     def _requested_alphas(self) -> NDArray[np.float64] | None:
         if isinstance(self.alphas, str):
@@ -344,8 +351,6 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return as_alphas(self.alphas)
 
     def _new_accumulator(self) -> GramAccumulator:
-        if not isinstance(self.fit_intercept, bool | np.bool_):
-            raise ValueError(f"fit_intercept must be True or False, got {self.fit_intercept!r}")
         return GramAccumulator(fit_intercept=bool(self.fit_intercept))
 
     def _current(self) -> _Choice:

@@ -19,9 +19,11 @@ PREDICTORS = [
     ),
 ]
 
-# check_param_validation is not among them: it reads `_parameter_constraints` and wants an exception
-# that only scikit-learn's private module has. test_bad_input.py checks every parameter instead.
-OF_ALL = ("check_dataframe_column_names_consistency", "check_n_features_in_after_fitting")
+OF_ALL = (
+    "check_dataframe_column_names_consistency",
+    "check_n_features_in_after_fitting",
+    "check_param_validation",
+)
 OF_TRANSFORMERS = (
     "check_set_output_transform",
     "check_set_output_transform_pandas",
@@ -42,7 +44,7 @@ def test_scikit_learn_checks(estimator, check):
 @pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning")
 @pytest.mark.parametrize(
     ("estimator", "name"),
-    [(e, name) for e in TRANSFORMERS + PREDICTORS for name in OF_ALL]
+    [(e, name) for e in [*TRANSFORMERS, *PREDICTORS, ntk.StreamingRidge()] for name in OF_ALL]
     + [(e, name) for e in TRANSFORMERS for name in OF_TRANSFORMERS],
 )
 def test_checks_that_the_suite_leaves_out(estimator, name):
