@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import sklearn
 
 _MIB = 2**20
@@ -137,9 +139,12 @@ def padded_rows(n_rows: int, block_rows: int) -> int:
     return min(block_rows, 1 << max(n_rows - 1, 0).bit_length())
 
 
-def pad_rows(block: np.ndarray, n_rows: int) -> np.ndarray:
-    """Return the block with rows of zeros appended up to `n_rows` (itself if it has them)."""
-    missing = n_rows - len(block)
+def pad_rows(block: Any, n_rows: int) -> Any:
+    """Return the block, dense or CSR, with rows of zeros appended up to `n_rows`."""
+    missing = n_rows - block.shape[0]
     if missing == 0:
         return block
+    if sp.issparse(block):
+        indptr = np.pad(block.indptr, (0, missing), mode="edge")
+        return sp.csr_array((block.data, block.indices, indptr), shape=(n_rows, block.shape[1]))
     return np.concatenate([block, np.zeros((missing, *block.shape[1:]), block.dtype)])

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ntksketch.architectures import Architecture
 from ntksketch.diagnostics.report import Estimate
-from ntksketch.features import RandomFeatures, resolve_method, transform_blocks
-from ntksketch.kernels import kernel
+from ntksketch.features import Method, resolve_method, transform_blocks
+from ntksketch.kernels import ZonalKernel, kernel, resolve_target
 from ntksketch.kernels.gram import check_rows
 
 _BOOTSTRAP = 1000
@@ -59,9 +59,9 @@ class ComponentsSuggestion:
 
 
 def suggest_n_components(
-    architecture: Architecture,
+    architecture: Architecture | ZonalKernel,
     X: Any,
-    method: str | RandomFeatures = "random-features",
+    method: str | Method = "random-features",
     target_error: float = 0.05,
     *,
     kind: str = "ntk",
@@ -78,11 +78,11 @@ def suggest_n_components(
 
     Parameters
     ----------
-    architecture : Architecture
+    architecture : Architecture or ZonalKernel
         The network.
     X : array-like or sparse matrix of shape (n, d)
         Rows.
-    method : str or RandomFeatures, default="random-features"
+    method : str or Method, default="random-features"
         The features.
     target_error : float, default=0.05
         Wanted Frobenius norm of ZZ' - K relative to that of K, in (0, 1).
@@ -124,6 +124,7 @@ def suggest_n_components(
             f"pilots and n_draws must give at least two sizes and two draws of each, got "
             f"pilots={pilots!r} and n_draws={n_draws!r}"
         )
+    architecture, kind = resolve_target(architecture, kind)
     rng = np.random.default_rng(random_state)
     X = check_rows(X)
     if X.shape[0] > n_rows:
@@ -152,9 +153,9 @@ def suggest_n_components(
 
 def _pilot_errors(
     rng: np.random.Generator,
-    architecture: Architecture,
+    architecture: Architecture | ZonalKernel,
     X: Any,
-    method: RandomFeatures,
+    method: Method,
     kind: str,
     sizes: list[int],
     n_draws: int,
@@ -170,10 +171,9 @@ def _pilot_errors(
             feature_map = method.init(
                 jax.random.key(int(rng.integers(2**31))),
                 architecture,
+                X,
                 kind=kind,
-                n_features=X.shape[1],
                 n_components=m,
-                dtype=X.dtype,
             )
             Z = transform_blocks(feature_map, X)
             errors[i, j] = np.linalg.norm(Z @ Z.T - K) / norm

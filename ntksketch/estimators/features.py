@@ -8,20 +8,21 @@ from typing import Any, ClassVar, Literal, cast
 import jax
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntksketch.architectures import Architecture, mlp
-from ntksketch.architectures.layers import check_architecture
 from ntksketch.data.blocks import budget_bytes
-from ntksketch.features import METHODS, RandomFeatures, resolve_method, transform_blocks
-from ntksketch.kernels import check_kind
+from ntksketch.features import Method, resolve_method, transform_blocks
+from ntksketch.kernels import ZonalKernel, resolve_target
+from ntksketch.linear.gram import as_weights
 
 # Types only, for scikit-learn's own message; `fit` checks the values and knows the remedies.
 FEATURE_CONSTRAINTS: dict[str, list[Any]] = {
-    "architecture": [Architecture, None],
-    "method": [str, *METHODS.values()],
+    "architecture": [Architecture, ZonalKernel, None],
+    "method": [str, Method],
     "n_components": [Integral],
     "kind": [str],
     "working_memory": [Real, None],
@@ -36,14 +37,15 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     Parameters
     ----------
-    architecture : Architecture, default=None
-        The network, such as ``ntksketch.mlp(depth=2)``; None means ``mlp(depth=1)``.
-    method : str or RandomFeatures, default="random-features"
+    architecture : Architecture or ZonalKernel, default=None
+        The network, such as ``ntksketch.mlp(depth=2)``; None means ``mlp(depth=1)``. A zonal kernel
+        such as ``ntksketch.zonal.laplace(1.0)`` stands for itself.
+    method : str or method, default="random-features"
         How the nonlinearities are approximated.
     n_components : int, default=1024
         Number of columns of the features.
     kind : {"ntk", "nngp"}, default="ntk"
-        Which kernel the features are for.
+        Which kernel of a network the features are for.
     working_memory : float, default=None
         Budget in MiB for the temporaries of a block of rows; None reads scikit-learn's setting
         of the same name.
@@ -52,9 +54,9 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     Attributes
     ----------
-    architecture_ : Architecture
-        The network used.
-    method_ : RandomFeatures
+    architecture_ : Architecture or ZonalKernel
+        The network or kernel used.
+    method_ : Method
         The method used.
     feature_map_ : FeatureMap
         The drawn map: a static plan and NumPy arrays.
@@ -86,8 +88,8 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def __init__(
         self,
-        architecture: Architecture | None = None,
-        method: str | RandomFeatures = "random-features",
+        architecture: Architecture | ZonalKernel | None = None,
+        method: str | Method = "random-features",
         n_components: int = 1024,
         *,
         kind: Literal["ntk", "nngp"] = "ntk",
@@ -101,15 +103,17 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.working_memory = working_memory
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> NTKFeatures:
-        """Draw the map for rows of this width and dtype.
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> NTKFeatures:
+        """Draw the map for these rows.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows; only their width and dtype matter to random features.
+            Rows; only their width and dtype matter to methods that do not look at data.
         y : ignored
             There for pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights, which count as repetitions of a row.
 
         Returns
         -------
@@ -123,7 +127,7 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         self._validate_params()
         architecture = mlp(1) if self.architecture is None else self.architecture
-        kind = check_kind(self.kind, check_architecture(architecture))
+        architecture, kind = resolve_target(architecture, self.kind)
         method = resolve_method(self.method)
         budget_bytes(self.working_memory)
         n_components = self.n_components
@@ -133,13 +137,15 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             raise ValueError(f"n_components must be at least 1, got {n_components}")
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         X = self._validate(X, reset=True)
+        if sample_weight is not None:
+            sample_weight = as_weights(sample_weight, X.shape[0])
         self.feature_map_ = method.init(
             jax.random.key(seed),
             architecture,
+            X,
             kind=kind,
-            n_features=X.shape[1],
             n_components=int(n_components),
-            dtype=X.dtype,
+            sample_weight=sample_weight,
         )
         self.architecture_, self.method_ = architecture, method
         self._n_features_out = int(n_components)

@@ -17,7 +17,8 @@ from ntksketch.architectures import Architecture
 from ntksketch.data.blocks import block_slices, budget_bytes, rows_per_block
 from ntksketch.estimators.features import FEATURE_CONSTRAINTS, NTKFeatures
 from ntksketch.estimators.streaming_ridge import RIDGE_CONSTRAINTS, StreamingRidge
-from ntksketch.features import RandomFeatures, transform_blocks
+from ntksketch.features import Method, transform_blocks
+from ntksketch.kernels import ZonalKernel
 from ntksketch.linear.gram import as_weights
 
 _CHUNK_ROWS = 8192  # rows of features between updates of the Gram matrix
@@ -34,8 +35,8 @@ class _RidgeOnFeatures(BaseEstimator):
 
     def __init__(
         self,
-        architecture: Architecture | None = None,
-        method: str | RandomFeatures = "random-features",
+        architecture: Architecture | ZonalKernel | None = None,
+        method: str | Method = "random-features",
         n_components: int = 1024,
         *,
         kind: Literal["ntk", "nngp"] = "ntk",
@@ -78,7 +79,7 @@ class _RidgeOnFeatures(BaseEstimator):
             kind=cast(Any, self.kind),
             working_memory=self.working_memory,
             random_state=self.random_state,
-        ).fit(X)
+        ).fit(X, sample_weight=sample_weight)
         for rows, Z in self._chunks(features, X):
             ridge.partial_fit(Z, y[rows], None if sample_weight is None else sample_weight[rows])
         _ = ridge.coef_  # solve now, so that warnings come from fit
@@ -115,9 +116,10 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
 
     Parameters
     ----------
-    architecture : Architecture, default=None
-        The network, such as ``ntksketch.mlp(depth=2)``; None means ``mlp(depth=1)``.
-    method : str or RandomFeatures, default="random-features"
+    architecture : Architecture or ZonalKernel, default=None
+        The network, such as ``ntksketch.mlp(depth=2)``; None means ``mlp(depth=1)``. A zonal kernel
+        such as ``ntksketch.zonal.laplace(1.0)`` stands for itself.
+    method : str or method, default="random-features"
         How the nonlinearities are approximated.
     n_components : int, default=1024
         Number of columns of the features.
@@ -214,9 +216,10 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
 
     Parameters
     ----------
-    architecture : Architecture, default=None
-        The network, such as ``ntksketch.mlp(depth=2)``; None means ``mlp(depth=1)``.
-    method : str or RandomFeatures, default="random-features"
+    architecture : Architecture or ZonalKernel, default=None
+        The network, such as ``ntksketch.mlp(depth=2)``; None means ``mlp(depth=1)``. A zonal kernel
+        such as ``ntksketch.zonal.laplace(1.0)`` stands for itself.
+    method : str or method, default="random-features"
         How the nonlinearities are approximated.
     n_components : int, default=1024
         Number of columns of the features.
@@ -273,8 +276,8 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
 
     def __init__(
         self,
-        architecture: Architecture | None = None,
-        method: str | RandomFeatures = "random-features",
+        architecture: Architecture | ZonalKernel | None = None,
+        method: str | Method = "random-features",
         n_components: int = 1024,
         *,
         kind: Literal["ntk", "nngp"] = "ntk",

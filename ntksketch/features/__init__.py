@@ -1,7 +1,15 @@
 """The explicit view: feature maps whose inner products approximate the kernels."""
 
+from ntksketch.features.base import FeatureMap, Method
 from ntksketch.features.methods import METHODS, resolve_method
-from ntksketch.features.random_features import FeatureMap, RandomFeatures
+from ntksketch.features.random_features import RandomFeatures
 from ntksketch.features.transform import transform_blocks
 
-__all__ = ["METHODS", "FeatureMap", "RandomFeatures", "resolve_method", "transform_blocks"]
+__all__ = [
+    "METHODS",
+    "FeatureMap",
+    "Method",
+    "RandomFeatures",
+    "resolve_method",
+    "transform_blocks",
+]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ntksketch.features.base import Method
 from ntksketch.features.random_features import RandomFeatures
 
-METHODS = {"random-features": RandomFeatures}
+METHODS: dict[str, type[Method]] = {"random-features": RandomFeatures}
 
 
-def resolve_method(method: str | RandomFeatures) -> RandomFeatures:
+def resolve_method(method: str | Method) -> Method:
     """Return the method that a name or an instance stands for.
 
     Raises
@@ -20,7 +21,7 @@ def resolve_method(method: str | RandomFeatures) -> RandomFeatures:
             names = ", ".join(repr(name) for name in METHODS)
             raise ValueError(f"method must be one of {names} or an instance, got {method!r}")
         return METHODS[method]()
-    if isinstance(method, tuple(METHODS.values())):
+    if isinstance(method, Method):
         return method
     hint = f"; did you mean {method.__name__}()?" if isinstance(method, type) else ""
     raise TypeError(

@@ -13,18 +13,20 @@ import numpy as np
 import scipy.sparse as sp
 
 from ntksketch.architectures import Architecture, Relu
-from ntksketch.architectures.layers import as_layers, short_repr
+from ntksketch.architectures.layers import as_layers
+from ntksketch.features.base import Method
 from ntksketch.features.directions import SAMPLINGS, sample_directions
 from ntksketch.features.layout import Plan, ReluLayout, make_plan
 from ntksketch.features.products import PRODUCTS, init_linear, init_product
 from ntksketch.features.state import Explicit, Widths, linear, linear_widths
+from ntksketch.kernels import ZonalKernel
 from ntksketch.kernels.gram import squared_norms
 from ntksketch.kernels.propagate import Variance, propagate_variance
 from ntksketch.sketches import CountSketch
 
 
 @dataclass(frozen=True, repr=False)
-class RandomFeatures:
+class RandomFeatures(Method):
     r"""NTK random features: arc-cosine random features and tensor sketches, layer by layer.
 
     With the incoming features phi of :math:`S_{h-1}` and psi of :math:`T_{h-1}`, a rectifier layer
@@ -83,9 +85,6 @@ class RandomFeatures:
     n_steps: int | None = None
     hidden_components: int | None = None
 
-    def __repr__(self) -> str:
-        return short_repr(self)
-
     def __post_init__(self) -> None:
         for name, allowed in (("sampling", SAMPLINGS), ("product", PRODUCTS)):
             if getattr(self, name) not in allowed:
@@ -114,56 +113,35 @@ class RandomFeatures:
         """
         return cls("leverage", "tensor-srht", False, relu_fraction)
 
-    def init(
+    def _draw(
         self,
         key: jax.Array,
-        architecture: Architecture,
-        *,
+        target: Architecture | ZonalKernel,
         kind: str,
-        n_features: int,
+        X: Any,
         n_components: int,
-        dtype: Any,
-    ) -> FeatureMap:
-        """Draw the map.
-
-        Parameters
-        ----------
-        key : jax.Array
-            Random key; the draw does not depend on `dtype`.
-        architecture : Architecture
-            Dense and Relu layers.
-        kind : {"ntk", "nngp"}
-            Which kernel.
-        n_features, n_components : int
-            Numbers of columns of the rows and of the features.
-        dtype : dtype
-            float32 or float64.
-
-        Returns
-        -------
-        FeatureMap
-            Plan and parameters.
-
-        Raises
-        ------
-        ValueError
-            If `n_components` is too small.
-        """
-        plan = make_plan(self, architecture, kind, n_features, n_components)
+        sample_weight: Any,
+    ) -> RandomFeatureMap:
+        if isinstance(target, ZonalKernel):
+            raise ValueError(
+                f"method='random-features' needs the layers of a network, got {target}; take "
+                "method='gegenbauer' or method='nystroem'"
+            )
+        plan = make_plan(self, target, kind, X.shape[1], n_components)
         key, fold_key = jax.random.split(key)
-        widths, params, layouts = Widths(n_features, 0), [], iter(plan.layouts)
-        for layer in as_layers(architecture):
+        widths, params, layouts = Widths(X.shape[1], 0), [], iter(plan.layouts)
+        for layer in as_layers(target):
             if not isinstance(layer, Relu):
                 widths = linear_widths(layer, widths)
                 continue
             layout = next(layouts)
             key, subkey = jax.random.split(key)
-            params.append(_init_relu(subkey, self, layout, widths, dtype))
+            params.append(_init_relu(subkey, self, layout, widths, X.dtype))
             widths = layout.widths
         fold = None
         if plan.width > n_components:
-            fold = CountSketch.init(fold_key, plan.width, n_components, dtype)
-        return FeatureMap(plan, (*params, fold))
+            fold = CountSketch.init(fold_key, plan.width, n_components, X.dtype)
+        return RandomFeatureMap(plan, (*params, fold))
 
 
 class ReluParams(NamedTuple):
@@ -198,7 +176,7 @@ class Projections(NamedTuple):
     product: Any
 
 
-class FeatureMap(NamedTuple):
+class RandomFeatureMap(NamedTuple):
     """A drawn feature map: a static plan and arrays.
 
     Attributes
@@ -216,6 +194,11 @@ class FeatureMap(NamedTuple):
     def n_components(self) -> int:
         """Number of columns that `apply` returns."""
         return self.plan.n_components
+
+    @property
+    def expected(self) -> None:
+        """None: nothing is cut off."""
+        return None
 
     @property
     def row_entries(self) -> int:

@@ -15,19 +15,21 @@ from ntksketch.data.blocks import (
     require_memory,
     rows_per_block,
 )
+from ntksketch.features.base import FeatureMap
 from ntksketch.kernels.gram import precision
 
 _IN_FLIGHT = 2  # blocks at a time: one computed while the one before is read back
 
 
-def transform_blocks(feature_map: Any, X: Any, working_memory: float | None = None) -> np.ndarray:
+def transform_blocks(
+    feature_map: FeatureMap, X: Any, working_memory: float | None = None
+) -> np.ndarray:
     """Apply a feature map to all rows, block by block.
 
     Parameters
     ----------
     feature_map : FeatureMap
-        A named tuple with ``params`` (arrays), ``n_components``, ``row_entries`` (entries that a
-        row takes at a time) and ``apply(block)``.
+        The map.
     X : ndarray or CSR of shape (n, d)
         Validated rows, float32 or float64.
     working_memory : float, default=None
@@ -50,11 +52,11 @@ def transform_blocks(feature_map: Any, X: Any, working_memory: float | None = No
     height = padded_rows(n, rows)
     Z = np.empty((n, n_components), X.dtype)
     with precision(X.dtype):
-        params = jax.device_put(jax.tree.map(lambda a: _cast(a, X.dtype), feature_map.params))
+        params = jax.tree.map(lambda a: _place(a, X.dtype), feature_map.params)
         on_device = feature_map._replace(params=params)
         pending = None  # the block before this one, still being computed
         for part in block_slices(n, rows):
-            block = _padded(X[part], height)
+            block = pad_rows(X[part], height)
             features = on_device.apply(block)
             if pending is not None:
                 _store(Z, *pending)
@@ -68,15 +70,10 @@ def _store(Z: np.ndarray, part: slice, features: jax.Array) -> None:
     Z[part] = np.asarray(features)[: part.stop - part.start]
 
 
-def _padded(block: Any, n_rows: int) -> Any:
-    """Append empty rows, so that every block has one shape."""
-    if not sp.issparse(block):
-        return pad_rows(np.asarray(block), n_rows)
-    block.resize((n_rows, block.shape[1]))  # a slice of CSR rows is a copy
-    return block
-
-
-def _cast(array: Any, dtype: Any) -> Any:
-    """Cast floating arrays to the rows' dtype and leave indices alone."""
+def _place(array: Any, dtype: Any) -> Any:
+    """Put an array on the device, floating ones in the rows' dtype; CSR stays on the host."""
+    if sp.issparse(array):
+        return array.astype(dtype, copy=False)
     array = np.asarray(array)
-    return array.astype(dtype, copy=False) if np.issubdtype(array.dtype, np.floating) else array
+    floating = np.issubdtype(array.dtype, np.floating)
+    return jax.device_put(array.astype(dtype, copy=False) if floating else array)

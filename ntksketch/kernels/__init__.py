@@ -1,7 +1,7 @@
 """The exact view: kernels of infinitely wide networks."""
 
 from ntksketch.kernels import zonal
-from ntksketch.kernels.gram import check_kind, kernel, kernel_diag
+from ntksketch.kernels.gram import check_kind, kernel, kernel_diag, resolve_target
 from ntksketch.kernels.zonal import ZonalKernel
 
-__all__ = ["ZonalKernel", "check_kind", "kernel", "kernel_diag", "zonal"]
+__all__ = ["ZonalKernel", "check_kind", "kernel", "kernel_diag", "resolve_target", "zonal"]

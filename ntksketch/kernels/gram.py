@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from sklearn.utils import check_array
 
 from ntksketch.architectures import Architecture, Dense
-from ntksketch.architectures.layers import as_layers, check_architecture
+from ntksketch.architectures.layers import as_layers
 from ntksketch.data.blocks import (
     block_slices,
     pad_rows,
@@ -21,7 +21,14 @@ from ntksketch.data.blocks import (
     tile_side,
 )
 from ntksketch.kernels.propagate import Covariance, Variance, propagate, propagate_variance
-from ntksketch.kernels.zonal import ZonalKernel, is_zonal, profile_polynomial, split_input
+from ntksketch.kernels.zonal import (
+    NetworkKernel,
+    ZonalKernel,
+    check_target,
+    is_zonal,
+    short_polynomial,
+    split_input,
+)
 
 KINDS = ("ntk", "nngp")
 _TEMPORARIES = 4  # arrays of a tile's shape kept at a time
@@ -69,16 +76,22 @@ def squared_norms(X: Any, dtype: Any = None) -> np.ndarray:
 
 
 def _finish(
-    architecture: Architecture, kind: str, inner: jax.Array, rows: jax.Array, columns: jax.Array
+    target: Architecture | ZonalKernel,
+    kind: str,
+    inner: jax.Array,
+    rows: jax.Array,
+    columns: jax.Array,
 ) -> jax.Array:
     """Turn inner products and squared norms of inputs into the kernel."""
     state = Covariance(inner, jnp.zeros_like(inner), rows, columns)
-    polynomial = None
-    if inner.dtype == jnp.float32 and is_zonal(architecture):
-        polynomial = profile_polynomial(architecture, kind)
+    zonal, first = target, None
+    if not isinstance(target, ZonalKernel):
+        zonal = None
+        if inner.dtype == jnp.float32 and is_zonal(target):
+            zonal, first = NetworkKernel(target, kind), split_input(target)[0]
+    polynomial = None if zonal is None else short_polynomial(zonal)
     if polynomial is None:
-        return getattr(propagate(architecture, state), kind)
-    first, _ = split_input(architecture)
+        return getattr(propagate(cast(Architecture, target), state), kind)
     if first is not None:
         state = propagate(first, state)
     left, right = _reciprocal(jnp.sqrt(state.rows)), _reciprocal(jnp.sqrt(state.columns))
@@ -87,19 +100,50 @@ def _finish(
     return norms * polynomial(cosine)
 
 
-def _reciprocal(x: jax.Array) -> jax.Array:
-    return jnp.where(x > 0, 1 / jnp.where(x > 0, x, 1), 0)
+def _reciprocal(x: Any, xp: Any = jnp) -> Any:
+    return xp.where(x > 0, 1 / xp.where(x > 0, x, 1), 0)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _dense_block(architecture, kind, X, Y, rows, columns):
-    inner = jnp.matmul(X, Y.T, precision=jax.lax.Precision.HIGHEST)
-    return _finish(architecture, kind, inner, rows, columns)
+def _dense_block(target, kind, X, Y, rows, columns):
+    return _finish(target, kind, _inner_products(X, Y), rows, columns)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _inner_block(architecture, kind, inner, rows, columns):
-    return _finish(architecture, kind, inner, rows, columns)
+def _inner_block(target, kind, inner, rows, columns):
+    return _finish(target, kind, inner, rows, columns)
+
+
+@jax.jit
+def _inner_products(X, Y):
+    return jnp.matmul(X, Y.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def _host_block(zonal, inner, rows, columns):
+    """Evaluate a zonal function that JAX cannot: exact in float64, or not a short polynomial."""
+    left, right = np.sqrt(rows)[:, None], np.sqrt(columns)[None, :]
+    cosine = np.clip(np.asarray(inner) * _reciprocal(left, np) * _reciprocal(right, np), -1, 1)
+    values = zonal.evaluate(cosine.astype(np.float64, copy=False))
+    return (left * right * values).astype(inner.dtype, copy=False)
+
+
+def kernel_block(
+    target: Architecture | ZonalKernel, kind: str, X: Any, Y: Any, rows: Any, columns: Any
+) -> Any:
+    """Return the kernel between two blocks of rows of one dtype, given their squared norms.
+
+    Blocks are dense or CSR; each new shape compiles.
+    """
+    dtype, inner = X.dtype, None
+    if sp.issparse(X) or sp.issparse(Y):
+        product = X @ Y.T
+        inner = np.asarray(product.toarray() if sp.issparse(product) else product, dtype)
+    if isinstance(target, ZonalKernel) and (dtype == np.float64 or not short_polynomial(target)):
+        inner = _inner_products(X, Y) if inner is None else inner
+        return _host_block(target, inner, np.asarray(rows), np.asarray(columns))
+    if inner is None:
+        return _dense_block(target, kind, X, Y, rows, columns)
+    return _inner_block(target, kind, inner, rows, columns)
 
 
 def kernel(
@@ -162,7 +206,7 @@ def kernel(
     array([[2.    , 0.3183],
            [0.3183, 2.    ]])
     """
-    architecture, kind = _resolve(architecture, kind)
+    architecture, kind = resolve_target(architecture, kind)
     X = check_rows(X)
     symmetric = Y is None
     Y = X if symmetric else check_rows(Y, "Y")
@@ -191,11 +235,16 @@ def kernel(
     return K
 
 
-def _diagonal(architecture: Architecture, kind: str, norms: np.ndarray, name: str) -> np.ndarray:
+def _diagonal(
+    target: Architecture | ZonalKernel, kind: str, norms: np.ndarray, name: str
+) -> np.ndarray:
     """Return the kernel of rows with themselves, checked: it bounds the kernel of all pairs."""
     with np.errstate(over="ignore", invalid="ignore"):
-        state = propagate_variance(architecture, Variance(norms, np.zeros_like(norms)))  # pyright: ignore
-        diagonal = np.asarray(getattr(state, kind), dtype=norms.dtype)
+        if isinstance(target, ZonalKernel):
+            diagonal = norms * target.evaluate(np.ones(1)).astype(norms.dtype)
+        else:
+            state = propagate_variance(target, Variance(norms, np.zeros_like(norms)))  # pyright: ignore
+            diagonal = np.asarray(getattr(state, kind), dtype=norms.dtype)
     if not np.isfinite(diagonal).all():
         raise ValueError(
             f"{name} has rows so long that their kernel overflows {norms.dtype}, such as row "
@@ -204,30 +253,18 @@ def _diagonal(architecture: Architecture, kind: str, norms: np.ndarray, name: st
     return diagonal
 
 
-def _fill(K, architecture, kind, X, Y, rows, columns, tile, symmetric):
+def _fill(K, target, kind, X, Y, rows, columns, tile, symmetric):
     """Compute K tile by tile, each of one padded shape; mirror the lower triangle if symmetric."""
     height, width = padded_rows(len(rows), tile), padded_rows(len(columns), tile)
     pending = None
     for i in block_slices(len(rows), tile):
+        left = pad_rows(X[i].astype(K.dtype, copy=False), height)
         for j in block_slices(len(columns), tile):
             if symmetric and j.start > i.start:
                 break
+            right = pad_rows(Y[j].astype(K.dtype, copy=False), width)
             norms = pad_rows(rows[i], height), pad_rows(columns[j], width)
-            if sp.issparse(X) or sp.issparse(Y):
-                inner = np.zeros((height, width), K.dtype)
-                product = X[i] @ Y[j].T
-                inner[: product.shape[0], : product.shape[1]] = (
-                    product.toarray() if sp.issparse(product) else product
-                )
-                block = _inner_block(architecture, kind, inner, *norms)
-            else:
-                block = _dense_block(
-                    architecture,
-                    kind,
-                    pad_rows(X[i].astype(K.dtype, copy=False), height),
-                    pad_rows(Y[j].astype(K.dtype, copy=False), width),
-                    *norms,
-                )
+            block = kernel_block(target, kind, left, right, *norms)
             if pending is not None:
                 _store(K, *pending, symmetric)
             pending = i, j, block
@@ -275,13 +312,16 @@ def kernel_diag(
     >>> ntk.kernel_diag(ntk.mlp(depth=3), 2 * np.eye(2))
     array([16., 16.])
     """
-    architecture, kind = _resolve(architecture, kind)
+    architecture, kind = resolve_target(architecture, kind)
     X = check_rows(X)
     return _diagonal(architecture, kind, squared_norms(X), "X")
 
 
-def _resolve(architecture: Architecture | ZonalKernel, kind: str) -> tuple[Architecture, str]:
-    if isinstance(architecture, ZonalKernel):
+def resolve_target(
+    architecture: Architecture | ZonalKernel, kind: str
+) -> tuple[Architecture | ZonalKernel, str]:
+    """Return what a kernel is computed from, checked: networks by layers, else a zonal function."""
+    if isinstance(architecture, NetworkKernel):
         architecture, kind = architecture.architecture, architecture.kind
-    architecture = check_architecture(architecture)
-    return architecture, check_kind(kind, architecture)
+    target = check_target(architecture)
+    return target, kind if isinstance(target, ZonalKernel) else check_kind(kind, target)

@@ -177,7 +177,7 @@ def test_parameters_are_refused_before_anything_is_computed(
     def apply(*_):
         raise AssertionError("rows were transformed")
 
-    monkeypatch.setattr(random_features.FeatureMap, "apply", apply)
+    monkeypatch.setattr(random_features.RandomFeatureMap, "apply", apply)
     model = estimator(**{"n_components": 8, name: value})
     with pytest.raises(error, match=message):
         model.fit(X, y)
@@ -227,7 +227,7 @@ def test_hidden_components_that_do_not_suffice():
 
 def test_a_result_too_large_is_refused_before_anything_is_computed(monkeypatch):
     model = fitted(ntk.NTKFeatures)
-    monkeypatch.setattr(random_features.FeatureMap, "apply", None)
+    monkeypatch.setattr(random_features.RandomFeatureMap, "apply", None)
     monkeypatch.setattr(blocks, "available_memory", lambda: 1000.0)
     message = r"feature matrix of 20 x 8 float64 entries needs 1.2 KiB and 1000 B are available; "
     with pytest.raises(MemoryError, match=message + "transform and use the rows in blocks"):

@@ -205,7 +205,7 @@ def test_penalties_that_cannot_be(alphas):
 
 def test_other_refusals():
     Z, y, _ = problem()
-    with pytest.raises(ValueError, match="fit_intercept must be True or False"):
+    with pytest.raises(ValueError, match=r"'fit_intercept' .* must be .*bool.* Got 'yes' instead"):
         StreamingRidge(fit_intercept="yes").fit(Z, y)  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match="dense data is required"):
         StreamingRidge().fit(scipy.sparse.csr_matrix(Z), y)

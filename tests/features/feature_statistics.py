@@ -13,14 +13,7 @@ N_ERRORS = 5  # standard errors
 
 
 def draw_map(method, architecture, X, n_components, key, kind="ntk"):
-    return method.init(
-        key,
-        architecture,
-        kind=kind,
-        n_features=X.shape[1],
-        n_components=n_components,
-        dtype=X.dtype,
-    )
+    return method.init(key, architecture, X, kind=kind, n_components=n_components)
 
 
 def draw(method, architecture, X, n_components, key, kind="ntk"):

@@ -9,7 +9,7 @@ from oracles import network_kernels
 import ntksketch as ntk
 from ntksketch import Dense, Relu, serial
 from ntksketch.kernels.dual import arccos_polynomials, fit_sqrt_polynomial, kappa0, kappa1
-from ntksketch.kernels.zonal import ZonalKernel, is_zonal, profile, profile_polynomial
+from ntksketch.kernels.zonal import NetworkKernel, is_zonal, profile, short_polynomial
 
 MAKERS = {"ntk": ntk.zonal.ntk, "nngp": ntk.zonal.nngp}
 COSINES = np.array([-1.0, -0.99, -0.5, -0.1, 0.0, 0.2, 0.7, 0.999, 1.0])
@@ -92,7 +92,7 @@ def test_which_networks_are_zonal():
     assert not is_zonal(ntk.mlp(1, bias_std=0.1))
     assert not is_zonal(serial(Dense(), Dense(bias_std=0.1)))
     with pytest.raises(ValueError, match=r"not zonal: Dense\(bias_std=0.1\) stands behind"):
-        ZonalKernel(ntk.mlp(1, bias_std=0.1), "ntk")(0.5)
+        NetworkKernel(ntk.mlp(1, bias_std=0.1), "ntk")(0.5)
 
 
 @kinds
@@ -135,7 +135,7 @@ def evaluate(polynomial, t):
 @kinds
 @pytest.mark.parametrize("depth", range(1, 11))
 def test_polynomials_reach_float32_accuracy(depth, kind):
-    polynomial = profile_polynomial(ntk.mlp(depth), kind)
+    polynomial = short_polynomial(NetworkKernel(ntk.mlp(depth), kind))
     exact = MAKERS[kind](depth)(GRID)
     assert polynomial is not None
     assert max(map(len, polynomial)) <= 21
@@ -157,7 +157,7 @@ def test_polynomials_of_the_dual_functions():
 @kinds
 def test_polynomials_are_exact_at_the_ends(kind):
     ends = np.array([-1.0, 1.0])
-    polynomial = profile_polynomial(ntk.mlp(3), kind)
+    polynomial = short_polynomial(NetworkKernel(ntk.mlp(3), kind))
     assert polynomial is not None
     np.testing.assert_array_equal(evaluate(polynomial, ends), MAKERS[kind](3)(ends))
     # cosines a rounding error above one are one
@@ -167,7 +167,7 @@ def test_polynomials_are_exact_at_the_ends(kind):
 
 @pytest.mark.parametrize("depth", [20, 30])
 def test_no_polynomial_for_very_deep_networks(depth):
-    assert profile_polynomial(ntk.mlp(depth), "ntk") is None
+    assert short_polynomial(NetworkKernel(ntk.mlp(depth), "ntk")) is None
 
 
 def test_no_polynomial_for_a_function_without_the_singularity():

@@ -1,0 +1,102 @@
+"""What a feature method is, and the map that it draws."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import jax
+from numpy.typing import NDArray
+
+from ntksketch.architectures import Architecture
+from ntksketch.architectures.layers import short_repr
+from ntksketch.kernels import ZonalKernel, resolve_target
+
+
+class FeatureMap(Protocol):
+    """A drawn feature map: a named tuple, so that it pickles and compiled code sees its arrays."""
+
+    @property
+    def params(self) -> Any:
+        """Arrays (a pytree): floating ones are cast to the rows' dtype; CSR stays on the host."""
+        ...
+
+    @property
+    def n_components(self) -> int:
+        """Number of columns that `apply` returns."""
+        ...
+
+    @property
+    def row_entries(self) -> int:
+        """Bound on the entries that a row takes in `apply`, its features included."""
+        ...
+
+    @property
+    def expected(self) -> ZonalKernel | None:
+        """The kernel that the features have on average, where a series was cut off; else None."""
+        ...
+
+    def apply(self, X: Any) -> Any:
+        """Return the features of a block of rows, dense or CSR, in its dtype."""
+        ...
+
+    def _replace(self, **fields: Any) -> Any: ...
+
+
+class Method:
+    """Base class of the feature methods: frozen values that draw a map for rows."""
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def init(
+        self,
+        key: jax.Array,
+        target: Architecture | ZonalKernel,
+        X: Any,
+        *,
+        kind: str,
+        n_components: int,
+        sample_weight: Any = None,
+    ) -> FeatureMap:
+        """Draw a map.
+
+        Parameters
+        ----------
+        key : jax.Array
+            Random key; the draw does not depend on the rows' dtype.
+        target : Architecture or ZonalKernel
+            What has the kernel.
+        X : ndarray or CSR of shape (n, d)
+            Validated rows, or a sample of them. Methods that do not look at data take their width
+            and dtype alone.
+        kind : {"ntk", "nngp"}
+            Which kernel, of an architecture.
+        n_components : int
+            Number of columns.
+        sample_weight : ndarray of shape (n,), default=None
+            Weights, which count as repetitions of a row.
+
+        Returns
+        -------
+        FeatureMap
+            Plan and parameters.
+
+        Raises
+        ------
+        ValueError
+            If the method cannot approximate this kernel, or `n_components` is too small.
+        """
+        target, kind = resolve_target(target, kind)
+        return self._draw(key, target, kind, X, n_components, sample_weight)
+
+    def _draw(
+        self,
+        key: jax.Array,
+        target: Architecture | ZonalKernel,
+        kind: str,
+        X: Any,
+        n_components: int,
+        sample_weight: NDArray | None,
+    ) -> FeatureMap:
+        """Draw a map for a checked target: what every method defines."""
+        raise NotImplementedError
