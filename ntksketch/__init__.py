@@ -11,7 +11,7 @@ from ntksketch.diagnostics import (
     suggest_n_components,
 )
 from ntksketch.estimators import NTKClassifier, NTKFeatures, NTKRegressor, StreamingRidge
-from ntksketch.features import RandomFeatures
+from ntksketch.features import Gegenbauer, Nystroem, RandomFeatures
 from ntksketch.kernels import kernel, kernel_diag, zonal
 
 __version__ = "0.1.0"
@@ -19,10 +19,12 @@ __version__ = "0.1.0"
 __all__ = [
     "Architecture",
     "Dense",
+    "Gegenbauer",
     "KernelErrorReport",
     "NTKClassifier",
     "NTKFeatures",
     "NTKRegressor",
+    "Nystroem",
     "RandomFeatures",
     "Relu",
     "Serial",

@@ -125,6 +125,12 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         TypeError, ValueError
             If a parameter or the rows cannot be used; the message says what came and what to do.
         """
+        self._draw(X, sample_weight)
+        _ = self.feature_map_.params  # what a map computes once is part of fit
+        return self
+
+    def _draw(self, X: Any, sample_weight: ArrayLike | None) -> None:
+        """Choose and draw the map, without what only `transform` needs."""
         self._validate_params()
         architecture = mlp(1) if self.architecture is None else self.architecture
         architecture, kind = resolve_target(architecture, self.kind)
@@ -139,6 +145,8 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         X = self._validate(X, reset=True)
         if sample_weight is not None:
             sample_weight = as_weights(sample_weight, X.shape[0])
+            if not sample_weight.any():
+                raise ValueError("sample_weight is zero for every row: weight some rows above zero")
         self.feature_map_ = method.init(
             jax.random.key(seed),
             architecture,
@@ -149,7 +157,6 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         )
         self.architecture_, self.method_ = architecture, method
         self._n_features_out = int(n_components)
-        return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Compute the features of rows.

@@ -17,9 +17,11 @@ from ntksketch.architectures import Architecture
 from ntksketch.data.blocks import block_slices, budget_bytes, rows_per_block
 from ntksketch.estimators.features import FEATURE_CONSTRAINTS, NTKFeatures
 from ntksketch.estimators.streaming_ridge import RIDGE_CONSTRAINTS, StreamingRidge
-from ntksketch.features import Method, transform_blocks
+from ntksketch.features import FeatureMap, Method, transform_blocks
+from ntksketch.features.nystroem import NystroemMap
 from ntksketch.kernels import ZonalKernel
 from ntksketch.linear.gram import as_weights
+from ntksketch.linear.penalty import Penalty
 
 _CHUNK_ROWS = 8192  # rows of features between updates of the Gram matrix
 _COPIES = 4  # a chunk's features and the chunk's before: half the budget, the rest for making them
@@ -70,8 +72,6 @@ class _RidgeOnFeatures(BaseEstimator):
         """Draw the features and gather their statistics chunk by chunk, then solve."""
         ridge = StreamingRidge(self.alphas, fit_intercept=self.fit_intercept)
         ridge._check_parameters()
-        if sample_weight is not None and not sample_weight.any():
-            raise ValueError("sample_weight is zero for every row: weight some rows above zero")
         features = NTKFeatures(
             self.architecture,
             self.method,
@@ -79,15 +79,19 @@ class _RidgeOnFeatures(BaseEstimator):
             kind=cast(Any, self.kind),
             working_memory=self.working_memory,
             random_state=self.random_state,
-        ).fit(X, sample_weight=sample_weight)
-        for rows, Z in self._chunks(features, X):
+        )
+        features._draw(X, sample_weight)
+        feature_map = features.feature_map_
+        if isinstance(feature_map, NystroemMap):
+            feature_map, penalty = feature_map.before_whitening()
+            ridge._penalty = Penalty(penalty)
+        for rows, Z in self._chunks(feature_map, X):
             ridge.partial_fit(Z, y[rows], None if sample_weight is None else sample_weight[rows])
         _ = ridge.coef_  # solve now, so that warnings come from fit
-        self.features_, self.ridge_ = features, ridge
+        self.features_, self.ridge_, self._map = features, ridge, feature_map
 
-    def _chunks(self, features: NTKFeatures, X: Any) -> Iterator[tuple[slice, np.ndarray]]:
+    def _chunks(self, feature_map: FeatureMap, X: Any) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the features of consecutive rows, as many at a time as the budget allows."""
-        feature_map = features.feature_map_
         budget = budget_bytes(self.working_memory) / 2**20
         chunk = rows_per_block(
             _COPIES * feature_map.n_components * X.dtype.itemsize, budget, most=_CHUNK_ROWS
@@ -99,7 +103,7 @@ class _RidgeOnFeatures(BaseEstimator):
         """Return the ridge's predictions, in the rows' dtype."""
         check_is_fitted(self)
         X = self._validate_rows(X, reset=False)
-        chunks = self._chunks(self.features_, X)
+        chunks = self._chunks(self._map, X)
         return np.concatenate([self.ridge_.predict(Z) for _, Z in chunks])
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -142,7 +146,8 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
     features_ : NTKFeatures
         The fitted features.
     ridge_ : StreamingRidge
-        The fitted ridge, with its coefficients, penalties and scores.
+        The fitted ridge, with its penalties and scores, and with its coefficients: those of the
+        features, or before whitening (``features_.feature_map_.before_whitening()``) for Nystroem.
     alpha_ : float
         The penalty chosen.
     n_features_in_ : int
@@ -247,7 +252,8 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
     features_ : NTKFeatures
         The fitted features.
     ridge_ : StreamingRidge
-        The fitted ridge, with its coefficients, penalties and scores.
+        The fitted ridge, with its penalties and scores, and with its coefficients: those of the
+        features, or before whitening (``features_.feature_map_.before_whitening()``) for Nystroem.
     alpha_ : float
         The penalty chosen.
     n_features_in_ : int

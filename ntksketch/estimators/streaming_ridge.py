@@ -24,6 +24,7 @@ from ntksketch.linear import (
     solve_ridge,
 )
 from ntksketch.linear.gram import PIECE_ROWS, as_weights
+from ntksketch.linear.penalty import Penalty
 from ntksketch.linear.ridge import as_alphas
 
 RIDGE_CONSTRAINTS: dict[str, list[Any]] = {  # types; the values are checked where they are used
@@ -134,6 +135,7 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
     (array([1., 2., 3.]), 4.0)
     """
 
+    _penalty: Penalty | None = None  # set by estimators whose features are not white
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = RIDGE_CONSTRAINTS
 
     def __init__(
@@ -359,7 +361,8 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         requested = self._requested_alphas()
         choice = self._choice
         if choice is None or not _equal(choice.requested, requested):
-            choice = self._choice = _solve(self._accumulator.finalise(), requested)
+            stats = replace(self._accumulator.finalise(), penalty=self._penalty)
+            choice = self._choice = _solve(stats, requested)
         return choice
 
 

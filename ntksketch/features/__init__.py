@@ -1,14 +1,18 @@
 """The explicit view: feature maps whose inner products approximate the kernels."""
 
 from ntksketch.features.base import FeatureMap, Method
+from ntksketch.features.gegenbauer import Gegenbauer
 from ntksketch.features.methods import METHODS, resolve_method
+from ntksketch.features.nystroem import Nystroem
 from ntksketch.features.random_features import RandomFeatures
 from ntksketch.features.transform import transform_blocks
 
 __all__ = [
     "METHODS",
     "FeatureMap",
+    "Gegenbauer",
     "Method",
+    "Nystroem",
     "RandomFeatures",
     "resolve_method",
     "transform_blocks",

@@ -45,15 +45,25 @@ def sample_directions(key: jax.Array, sampling: str, n_directions: int, dim: int
     """
     rng = generator(key)
     if sampling == "orthogonal":
-        blocks = [
-            _orthonormal_rows(rng, min(dim, n_directions - start), dim)
-            for start in range(0, n_directions, dim)
-        ]
-        return np.sqrt(dim) * np.concatenate(blocks)
+        return np.sqrt(dim) * uniform_directions(rng, n_directions, dim)
     normal = rng.standard_normal((n_directions, dim))
     if sampling == "gaussian":
         return normal
     return normal * (np.sqrt(dim) / np.linalg.norm(normal, axis=1, keepdims=True))
+
+
+def uniform_directions(rng: np.random.Generator, n_directions: int, dim: int) -> np.ndarray:
+    """Draw uniform unit vectors in orthonormal blocks: rows, of shape (n_directions, dim)."""
+    blocks = [
+        _orthonormal_rows(rng, min(dim, n_directions - start), dim)
+        for start in range(0, n_directions, dim)
+    ]
+    return np.concatenate([np.empty((0, dim)), *blocks])
+
+
+def structured_blocks(rng: np.random.Generator, n_directions: int, dim: int) -> np.ndarray:
+    """Draw the signs of as many blocks (H D)^3 as n_directions need: (blocks, 3, dim)."""
+    return rng.choice([-1.0, 1.0], size=(-(-n_directions // dim), 3, dim))
 
 
 def _orthonormal_rows(rng: np.random.Generator, n_rows: int, dim: int) -> np.ndarray:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from ntksketch.features.base import Method
+from ntksketch.features.gegenbauer import Gegenbauer
+from ntksketch.features.nystroem import Nystroem
 from ntksketch.features.random_features import RandomFeatures
 
-METHODS: dict[str, type[Method]] = {"random-features": RandomFeatures}
+METHODS: dict[str, type[Method]] = {
+    "gegenbauer": Gegenbauer,
+    "nystroem": Nystroem,
+    "random-features": RandomFeatures,
+}
 
 
 def resolve_method(method: str | Method) -> Method:

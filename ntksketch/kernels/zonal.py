@@ -474,4 +474,6 @@ def expansion(kernel: ZonalKernel, dim: int, max_degree: int) -> NDArray[np.floa
             f"{kernel} is no kernel in {dim} dimensions: its coefficient of degree {worst} is "
             f"{coefficients[worst]:.3g}, and none may be negative"
         )
-    return np.where(coefficients > _NEGLIGIBLE * scale, coefficients, 0.0)
+    coefficients = np.where(coefficients > _NEGLIGIBLE * scale, coefficients, 0.0)
+    coefficients.flags.writeable = False  # the cache's own
+    return coefficients

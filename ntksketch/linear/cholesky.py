@@ -23,7 +23,7 @@ def cholesky_factor(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of shape (n, n), float64
-        The factor. What is above the diagonal has no meaning.
+        The factor, zero above the diagonal.
 
     Raises
     ------
@@ -43,6 +43,7 @@ def cholesky_factor(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
             corner, matrix[panel.stop :, panel].T, lower=True, check_finite=False
         ).T
         matrix[panel.stop :, panel] = below
+        matrix[panel, panel.stop :] = 0
         for left in range(panel.stop, n, _PANEL):
             columns = slice(left, min(left + _PANEL, n))
             rows = below[left - panel.stop :]

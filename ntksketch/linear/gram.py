@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import get_blas_funcs
 
+from ntksketch.linear.penalty import Penalty
+
 PIECE_ROWS = 8192  # rows a product: bounds both the memory and the error of float32 sums
 
 _dsyr, _dsyrk = get_blas_funcs(["syr", "syrk"], dtype=np.float64)
@@ -42,6 +44,8 @@ class GramStatistics:
         Whether the statistics are centred.
     epsilon : float
         Machine epsilon of the least precise products that went in.
+    penalty : Penalty or None
+        The quadratic penalty of the coefficients; None is the sum of their squares.
     """
 
     total_weight: float
@@ -53,6 +57,7 @@ class GramStatistics:
     y_squares: NDArray[np.float64]
     fit_intercept: bool
     epsilon: float
+    penalty: Penalty | None = None
 
     def columns(self, chosen: slice) -> GramStatistics:
         """Return the statistics of some of the features, as copies."""
@@ -61,6 +66,7 @@ class GramStatistics:
             z_mean=self.z_mean[chosen],
             gram=np.array(self.gram[chosen, chosen], order="F"),
             moment=self.moment[chosen],
+            penalty=None if self.penalty is None else self.penalty.columns(chosen),
         )
 
 

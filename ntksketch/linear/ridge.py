@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,6 +15,7 @@ from scipy.linalg import (
     cho_solve,
     eigh,
     get_lapack_funcs,
+    solve_triangular,
 )
 
 from ntksketch.linear.cholesky import cholesky_factor
@@ -22,6 +23,7 @@ from ntksketch.linear.gram import GramStatistics
 
 (_dtrtri,) = get_lapack_funcs(["trtri"], dtype=np.float64)
 
+_SETTLED = 1e-3  # relative change that ends a power iteration
 SMALLEST_RELATIVE_ALPHA = 1e-7  # below this share of the largest eigenvalue digits are lost
 
 
@@ -129,7 +131,7 @@ def solve_ridge(stats: GramStatistics, alpha: float) -> RidgeSolution:
     except LinAlgError:
         return ridge_path(stats, alphas)
     coef = np.asarray(cho_solve(factor, stats.moment, check_finite=False))
-    largest = estimate_largest_eigenvalue(stats.gram)
+    largest = largest_eigenvalue(stats)
     status = _check_alphas(alphas, largest)
     return _assemble(stats, alphas, coef[None], None, None, largest, status)
 
@@ -138,15 +140,16 @@ def factored_ridge(
     stats: GramStatistics,
     alphas: ArrayLike,
     probes: NDArray[np.float64] | None = None,
-    largest_eigenvalue: float | None = None,
+    largest: float | None = None,
 ) -> RidgeSolution:
     r"""Solve ridge regressions as `ridge_path` does, by a Cholesky factorisation for each penalty.
 
-    The degrees of freedom are :math:`m - \alpha\,\mathrm{tr}(G + \alpha I)^{-1}`. The trace comes
-    from the inverse of the factor, or by Hutchinson's estimate [1]_ from probes, columns of
-    independent random signs, with a variance of at most :math:`2\|\alpha(G + \alpha I)^{-1}\|_F^2`
-    divided by their number. The largest eigenvalue is estimated unless it is given. Raises
-    LinAlgError if a penalty is too small for a factor.
+    The degrees of freedom are :math:`m - \alpha\,\mathrm{tr}\,F^\top(G + \alpha P)^{-1}F` with the
+    penalty's factor F, the identity for plain ridge. The trace comes from the factor, or by
+    Hutchinson's estimate [1]_ from probes, columns of independent random signs, with a variance of
+    at most :math:`2\|\alpha F^\top(G + \alpha P)^{-1}F\|_F^2` divided by their number. The largest
+    eigenvalue is estimated unless it is given. Raises LinAlgError if a penalty is too small for a
+    factor.
 
     References
     ----------
@@ -156,21 +159,25 @@ def factored_ridge(
     """
     alphas = as_alphas(alphas)
     k, m = stats.moment.shape[1], len(stats.gram)
+    penalty = stats.penalty
+    if probes is not None and penalty is not None:
+        probes = penalty.factor @ probes
     right = stats.moment if probes is None else np.hstack([stats.moment, probes])
     coef, freedom = np.empty((len(alphas), m, k)), np.empty(len(alphas))
     for i, alpha in enumerate(alphas):
         factor = _factorise(stats, float(alpha))
         solved = np.asarray(cho_solve(factor, right, check_finite=False))
         coef[i] = solved[:, :k]
-        if probes is None:
+        if probes is None and penalty is not None:
+            root = solve_triangular(factor[0], penalty.factor, lower=True, check_finite=False)
+            trace = float(np.vdot(root, root))
+        elif probes is None:
             inverse, _ = _dtrtri(factor[0], lower=1, overwrite_c=1)
             trace = _squares_of_lower(inverse)
         else:
             trace = np.einsum("ij,ij->", probes, solved[:, k:]) / probes.shape[1]
         freedom[i] = m - alpha * trace + stats.fit_intercept
-    largest = largest_eigenvalue
-    if largest is None:
-        largest = estimate_largest_eigenvalue(stats.gram)
+    largest = largest_eigenvalue(stats) if largest is None else largest
     status = _check_alphas(alphas, largest)
     return _assemble(stats, alphas, coef, freedom, None, largest, status)
 
@@ -178,7 +185,10 @@ def factored_ridge(
 def _factorise(stats: GramStatistics, alpha: float) -> tuple[NDArray[np.float64], bool]:
     """Return the Cholesky factor of the penalised Gram matrix, as `cho_solve` takes it."""
     penalised = stats.gram.copy(order="F")
-    penalised.flat[:: len(penalised) + 1] += alpha
+    if stats.penalty is None:
+        penalised.flat[:: len(penalised) + 1] += alpha
+    else:
+        penalised += alpha * stats.penalty.matrix
     return cholesky_factor(penalised), True
 
 
@@ -193,7 +203,8 @@ def ridge_path(stats: GramStatistics, alphas: ArrayLike) -> RidgeSolution:
     With :math:`G = V \Lambda V^\top` the coefficients are
     :math:`V (\Lambda + \alpha)^{-1} V^\top M` for every :math:`\alpha`, and the degrees of
     freedom :math:`\sum_j \lambda_j / (\lambda_j + \alpha)`, plus one for an intercept. The
-    objective is that of `solve_ridge`; ``alpha=0`` gives the solution of least norm.
+    objective is that of `solve_ridge`; ``alpha=0`` gives the solution of least norm. With a penalty
+    matrix P the eigenvalues are those of G relative to P, :math:`V^\top P V = I`.
 
     Parameters
     ----------
@@ -228,7 +239,11 @@ def ridge_path(stats: GramStatistics, alphas: ArrayLike) -> RidgeSolution:
     (array([1. , 0.5]), array([1.5 , 1.25]))
     """
     alphas = as_alphas(alphas)
-    eigenvalues, vectors = eigh(stats.gram, driver="evd", check_finite=False)
+    if stats.penalty is None:
+        eigenvalues, vectors = eigh(stats.gram, driver="evd", check_finite=False)
+    else:
+        relative = stats.penalty.matrix
+        eigenvalues, vectors = eigh(stats.gram, relative, driver="gvd", check_finite=False)
     largest = max(float(eigenvalues[-1]), 0.0)
     noise = max(len(eigenvalues) * float(np.finfo(np.float64).eps), stats.epsilon) * largest
     rank = int((eigenvalues > noise).sum())
@@ -261,6 +276,19 @@ def join_solutions(solutions: Sequence[RidgeSolution]) -> RidgeSolution:
     return replace(first, **joined, status=status)
 
 
+def largest_eigenvalue(stats: GramStatistics) -> float:
+    """Estimate the largest eigenvalue of the Gram matrix, relative to the penalty."""
+    penalty = stats.penalty
+    if penalty is None:
+        return estimate_largest_eigenvalue(stats.gram)
+
+    def product(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        return penalty.whiten(stats.gram @ penalty.whiten(vector, transpose=True))
+
+    heaviest = np.argmax(np.diagonal(stats.gram))
+    return _power_iteration(product, penalty.whiten(stats.gram[:, heaviest]))
+
+
 def estimate_largest_eigenvalue(gram: NDArray[np.float64], n_iter: int = 30) -> float:
     """Bound the largest eigenvalue of a positive semi-definite matrix from below.
 
@@ -279,15 +307,28 @@ def estimate_largest_eigenvalue(gram: NDArray[np.float64], n_iter: int = 30) -> 
     float
         The estimate, zero for a matrix of zeros.
     """
-    vector = gram[:, np.argmax(np.diagonal(gram))]
+    return _power_iteration(gram.__matmul__, gram[:, np.argmax(np.diagonal(gram))], n_iter)
+
+
+def _power_iteration(
+    product: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    vector: NDArray[np.float64],
+    n_iter: int = 30,
+) -> float:
+    """Return the Rayleigh quotient of products with a positive semi-definite matrix.
+
+    They stop early where one more changes it by less than a tenth of a per cent.
+    """
     estimate = 0.0
     for _ in range(n_iter):
         norm = float(np.linalg.norm(vector))
         if norm == 0.0:
             return 0.0
         unit = vector / norm
-        vector = gram @ unit
-        estimate = float(unit @ vector)
+        vector = product(unit)
+        estimate, before = float(unit @ vector), estimate
+        if abs(estimate - before) <= _SETTLED * estimate:
+            break
     return estimate
 
 
@@ -310,9 +351,10 @@ def _assemble(
     largest: float,
     status: SolveStatus,
 ) -> RidgeSolution:
-    # (G + alpha) c = M, so |y - Z c|^2 = |y|^2 - 2 c'M + c'G c = |y|^2 - c'M - alpha |c|^2
+    # (G + alpha P) c = M, so |y - Z c|^2 = |y|^2 - 2 c'M + c'G c = |y|^2 - c'M - alpha c'P c
+    weighted = coef if stats.penalty is None else stats.penalty.matrix @ coef
     explained = np.einsum("amk,mk->ak", coef, stats.moment)
-    penalty = alphas[:, None] * np.einsum("amk,amk->ak", coef, coef)
+    penalty = alphas[:, None] * np.einsum("amk,amk->ak", weighted, coef)
     return RidgeSolution(
         alphas=alphas,
         coef=coef,

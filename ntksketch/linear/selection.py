@@ -10,9 +10,9 @@ from ntksketch.linear.gram import GramStatistics, as_block, as_weights, pieces
 from ntksketch.linear.ridge import (
     RidgeSolution,
     as_alphas,
-    estimate_largest_eigenvalue,
     factored_ridge,
     join_solutions,
+    largest_eigenvalue,
     ridge_path,
 )
 
@@ -45,7 +45,7 @@ def default_alphas(stats: GramStatistics, n_alphas: int = 17) -> NDArray[np.floa
     >>> default_alphas(stats.finalise())[[0, -1]]
     array([4.e-07, 2.e+01])
     """
-    largest = estimate_largest_eigenvalue(stats.gram)
+    largest = largest_eigenvalue(stats)
     return penalty_grid(largest, n_alphas, smallest=max(2e-7, 8 * stats.epsilon))
 
 
@@ -156,7 +156,7 @@ def search_by_gcv(
     best, steps = len(grid) // 4, (4, 2, 1)
     if len(stats.gram) > _QUICK_FEATURES:
         few = stats.columns(slice(None, None, 4))
-        scale = estimate_largest_eigenvalue(few.gram) / scorer.largest
+        scale = largest_eigenvalue(few) / scorer.largest
         path, scores = search_by_gcv(few, scale * grid)
         best, steps = int(np.searchsorted(scale * grid, path.alphas[scores.argmin()])), (1,)
     for step in steps:
@@ -175,7 +175,7 @@ class _Scorer:
 
     def __init__(self, stats: GramStatistics, grid: NDArray[np.float64]) -> None:
         self.stats, self.grid, self.probes = stats, grid, None
-        self.largest = estimate_largest_eigenvalue(stats.gram)
+        self.largest = largest_eigenvalue(stats)
         if stats.total_weight >= _ROWS_FOR_PROBES * len(stats.gram):
             shape = (len(stats.gram), _N_PROBES)
             self.probes = np.random.default_rng(0).choice([-1.0, 1.0], size=shape)

@@ -1,22 +1,6 @@
-import jax
 import numpy as np
-import pytest
 
 import ntksketch as ntk
-
-
-@pytest.fixture
-def compilations():
-    """Return a list that grows by one name whenever XLA compiles something."""
-    names = []
-
-    def listener(name, duration, **details):
-        if name.endswith("backend_compile_duration"):
-            names.append(name)
-
-    jax.monitoring.register_event_duration_secs_listener(listener)
-    yield names
-    jax.monitoring.unregister_event_duration_listener(listener)
 
 
 def rows(n, d, dtype=np.float32):

@@ -1,0 +1,332 @@
+r"""Random Gegenbauer features: a whole network of any depth as one product and one function."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ntksketch.architectures import Architecture, Dense
+from ntksketch.data.blocks import require_memory
+from ntksketch.features.base import Method
+from ntksketch.features.directions import structured_blocks, uniform_directions
+from ntksketch.features.harmonic_function import best_degree, orthonormal_series, signed_weights
+from ntksketch.features.principal import principal_directions
+from ntksketch.features.state import Explicit, Widths, linear, linear_widths
+from ntksketch.kernels import ZonalKernel
+from ntksketch.kernels.gram import precision, squared_norms
+from ntksketch.kernels.zonal import LegendreSeries, expansion, zonal_form
+from ntksketch.sketches.draws import generator
+from ntksketch.sketches.hadamard import hadamard_transform
+
+LINEAR = ("principal", "random")
+DIRECTIONS = ("orthogonal", "structured")
+_LARGEST_DEGREE = 12
+_FEWEST = 3  # columns for one constant, one linear and one random; fewer are all random
+
+
+@dataclass(frozen=True, repr=False)
+class Gegenbauer(Method):
+    r"""Random Gegenbauer features of a zonal kernel: one matrix product for every depth.
+
+    In d dimensions the kernel is :math:`f(t) = \sum_l c_l P_l(t)` with :math:`c_l \ge 0` and
+    Legendre polynomials :math:`P_l`. For a uniform direction u and any signs :math:`s_l`,
+
+    .. math::
+
+        g(t) = \sum_{l \ge 2} s_l \sqrt{c_l N(d, l)}\, P_l(t), \qquad
+        \mathbb E\, g(\langle u, x\rangle)\, g(\langle u, y\rangle) = \sum_{l\ge2} c_l P_l(
+        \langle x, y\rangle)
+
+    on the unit sphere, because polynomials of different degree are orthogonal. The constant takes
+    one exact column. The linear part :math:`c_1\langle x, y\rangle` takes exact coordinates along
+    the rows' principal directions and a random projection of what they leave; the columns are
+    divided so that the mean square error of the kernel matrix is least. The signs are those of
+    least :math:`\mathbb E\, g^4`.
+
+    Parameters
+    ----------
+    max_degree : int, default=None
+        Degree at which the series is cut off; None takes that of least mean square error of a
+        row's kernel with itself, at most 12: high degrees mend little bias and cost much variance.
+        `check_features` reports the error of the cut.
+    linear : {"principal", "random"}, default="principal"
+        Whether the linear part may use principal directions of the rows seen in `fit`; "random"
+        does not look at the data.
+    directions : {"orthogonal", "structured"}, default="orthogonal"
+        "orthogonal" takes uniform directions in orthonormal blocks. "structured" takes rows of
+        three Hadamard transforms with random signs in between: O(m log d) a row, with directions
+        that are only nearly uniform.
+
+    References
+    ----------
+    Han, Zandieh, Avron (2022), "Random Gegenbauer features for scalable kernel methods",
+    arXiv:2202.03474. Simon, Anand, DeWeese (2022), "Reverse engineering the Neural Tangent
+    Kernel", arXiv:2106.03186. Yu et al. (2016), "Orthogonal random features", arXiv:1610.09072.
+
+    Examples
+    --------
+    >>> import ntksketch as ntk
+    >>> ntk.Gegenbauer(max_degree=12)
+    Gegenbauer(max_degree=12)
+    """
+
+    max_degree: int | None = None
+    linear: str = "principal"
+    directions: str = "orthogonal"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("linear", LINEAR), ("directions", DIRECTIONS)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        degree = self.max_degree
+        whole = isinstance(degree, Integral) and not isinstance(degree, bool)
+        if degree is not None and not (whole and 1 <= int(degree) <= 64):
+            raise ValueError(f"max_degree must be a whole number from 1 to 64, got {degree!r}")
+
+    def _draw(
+        self,
+        key: jax.Array,
+        target: Architecture | ZonalKernel,
+        kind: str,
+        X: Any,
+        n_components: int,
+        sample_weight: NDArray | None,
+    ) -> GegenbauerMap:
+        first, zonal = zonal_form(target, kind)
+        n_features = X.shape[1]
+        width = n_features if first is None else linear_widths(first, Widths(n_features, 0)).phi
+        structured = self.directions == "structured"
+        dim = 1 << (width - 1).bit_length() if structured else width
+        coefficients = self._coefficients(zonal, dim, n_components)
+        linear_key, direction_key, sample_key = jax.random.split(key, 3)
+        vectors, left = np.zeros((width, 0)), np.ones(1)
+        if self.linear == "principal" and n_components >= _FEWEST:
+            with precision(X.dtype):
+                rows = _behind_input(first, X)
+                rows = rows if sp.issparse(rows) else np.asarray(rows)
+            most = min(n_components - 2, width)
+            vectors, left = principal_directions(generator(sample_key), rows, most, sample_weight)
+        layout = divide(coefficients, left, width, n_components)
+        if not structured:
+            require_memory(
+                width * float(n_components) * X.dtype.itemsize,
+                f"the matrix of {width:,} x {n_components:,} directions",
+                "take method='polynomial-sketch', or fewer components",
+            )
+        params = _draw_params(linear_key, direction_key, layout, vectors, dim, structured, X.dtype)
+        plan = GegenbauerPlan(self, first, dim, tuple(coefficients.tolist()), layout, n_components)
+        return GegenbauerMap(plan, params)
+
+    def _coefficients(self, zonal: ZonalKernel, dim: int, n_components: int) -> NDArray[np.float64]:
+        """Return the Legendre coefficients up to the degree of the cut."""
+        most = _LARGEST_DEGREE if self.max_degree is None else int(self.max_degree)
+        coefficients = expansion(zonal, dim, most)
+        if self.max_degree is not None:
+            return coefficients
+        total = float(zonal.evaluate(np.ones(1))[0])
+        return coefficients[: best_degree(coefficients, total, dim, n_components) + 1]
+
+
+class Layout(NamedTuple):
+    """Numbers of columns of each kind.
+
+    Attributes
+    ----------
+    constant : int
+        1, or 0 where so few columns are wanted that directions take the degrees 0 and 1 as well.
+    principal : int
+        Exact linear coordinates.
+    projected : int
+        Random projections of the rest of the linear part.
+    random : int
+        Random directions for the degrees from 2.
+    """
+
+    constant: int
+    principal: int
+    projected: int
+    random: int
+
+
+def divide(coefficients: NDArray, left: NDArray, width: int, n_components: int) -> Layout:
+    r"""Divide the columns so that the mean square error of the kernel matrix is least.
+
+    With the share :math:`r_k` of the rows' squares that k principal directions leave (`left[k]`)
+    and :math:`A = \sum_{l\ge2} c_l`, p projections and m directions have squared errors in
+    proportion to :math:`(c_1 r_k)^2/p` and :math:`A^2/m`; the best p and m for a sum of columns
+    give :math:`(A + c_1 r_k)^2/(p + m)`.
+    """
+    if n_components < _FEWEST:
+        return Layout(0, 0, 0, n_components)
+    budget = n_components - 1
+    rest = float(coefficients[2:].sum())
+    k = np.arange(len(left))
+    linear = coefficients[1] * np.where(k >= width, 0.0, left)
+    error = np.where(rest + linear > 0, (rest + linear) ** 2 / (budget - k), 0.0)
+    best = int(error.argmin())
+    if linear[best] == 0:
+        return Layout(1, best, 0, budget - best if rest else 0)
+    columns = budget - best
+    projected = round(columns * linear[best] / (rest + linear[best]))
+    projected = min(max(projected, 1), columns - (rest > 0))
+    return Layout(1, best, projected, columns - projected)
+
+
+class GegenbauerPlan(NamedTuple):
+    """What is fixed before anything is drawn, hashable.
+
+    Attributes
+    ----------
+    method : Gegenbauer
+    first : Dense or None
+        The layer in front of the zonal function.
+    dim : int
+        Dimension of the sphere that the directions are on.
+    coefficients : tuple of float
+        Legendre coefficients in that dimension.
+    layout : Layout
+    n_components : int
+    """
+
+    method: Gegenbauer
+    first: Dense | None
+    dim: int
+    coefficients: tuple[float, ...]
+    layout: Layout
+    n_components: int
+
+
+class GegenbauerParams(NamedTuple):
+    """Arrays of a Gegenbauer map.
+
+    Attributes
+    ----------
+    linear : array of shape (width, principal + projected)
+        Weighted linear columns.
+    directions : array of shape (width, random), or of signs of shape (blocks, 3, dim)
+        Directions as columns, of length sqrt(dim); for structured ones the signs between
+        Hadamard transforms.
+    """
+
+    linear: Any
+    directions: Any
+
+
+class GegenbauerMap(NamedTuple):
+    """A drawn map of Gegenbauer features."""
+
+    plan: GegenbauerPlan
+    params: GegenbauerParams
+
+    @property
+    def n_components(self) -> int:
+        """Number of columns that `apply` returns."""
+        return self.plan.n_components
+
+    @property
+    def row_entries(self) -> int:
+        """Bound on the entries that a row takes in `apply`, its features included."""
+        return 4 * self.plan.n_components + 4 * self.plan.dim
+
+    @property
+    def expected(self) -> ZonalKernel:
+        """The kernel without the degrees that are cut off."""
+        return LegendreSeries(self.plan.dim, self.plan.coefficients)
+
+    def apply(self, X: Any) -> jax.Array:
+        """Return the features of a block of rows, shape (n, n_components), in its dtype.
+
+        The products of CSR rows are taken on the host, without densifying them, unless the
+        directions are structured: those work on dense rows.
+        """
+        structured = self.plan.method.directions == "structured"
+        if not sp.issparse(X) or structured:
+            return _apply_dense(self.plan, self.params, X.toarray() if sp.issparse(X) else X)
+        rows = _behind_input(self.plan.first, X)
+        straight, products = (rows @ np.asarray(matrix) for matrix in self.params)
+        return _finish(
+            self.plan, straight, products if products.size else None, squared_norms(rows)
+        )
+
+
+def _behind_input(first: Dense | None, X: Any) -> Any:
+    """Return the rows that the zonal function is of."""
+    return X if first is None else linear(first, Explicit(X, None)).phi
+
+
+def _draw_params(
+    linear_key: jax.Array,
+    direction_key: jax.Array,
+    layout: Layout,
+    vectors: NDArray,
+    dim: int,
+    structured: bool,
+    dtype: Any,
+) -> GegenbauerParams:
+    width = len(vectors)
+    principal = vectors[:, : layout.principal]
+    columns = [principal]
+    if layout.projected:
+        R = uniform_directions(generator(linear_key), layout.projected, width).T
+        R = R * np.sqrt(width / layout.projected)
+        columns.append(R - principal @ (principal.T @ R))
+    if structured:
+        directions = structured_blocks(generator(direction_key), layout.random, dim)
+    else:
+        directions = (
+            np.sqrt(dim) * uniform_directions(generator(direction_key), layout.random, dim).T
+        )
+    return GegenbauerParams(np.concatenate(columns, axis=1).astype(dtype), directions.astype(dtype))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply_dense(plan: GegenbauerPlan, params: GegenbauerParams, X: jax.Array) -> jax.Array:
+    rows = _behind_input(plan.first, X)
+    highest = jax.lax.Precision.HIGHEST
+    straight = jnp.matmul(rows, params.linear, precision=highest)
+    products = None
+    if plan.layout.random and plan.method.directions == "structured":
+        products = _structured_products(rows, params.directions, plan.layout.random)
+    elif plan.layout.random:
+        products = jnp.matmul(rows, params.directions, precision=highest)
+    return _finish(plan, straight, products, jnp.einsum("ij,ij->i", rows, rows))
+
+
+def _structured_products(rows: jax.Array, signs: jax.Array, n_directions: int) -> jax.Array:
+    """Return the products with rows of blocks (H D)^3, scaled to directions of length sqrt(dim)."""
+    blocks, rounds, dim = signs.shape
+    padded = jnp.pad(rows, ((0, 0), (0, dim - rows.shape[1])))
+    products = jnp.broadcast_to(padded, (blocks, *padded.shape))
+    for i in range(rounds):
+        signed = products * signs[:, i, None, :]
+        products = hadamard_transform(signed.reshape(-1, dim)).reshape(products.shape)
+    scale = np.asarray(1 / dim, rows.dtype)  # three transforms of norm sqrt(dim), kept one
+    return products.transpose(1, 0, 2).reshape(len(rows), -1)[:, :n_directions] * scale
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _finish(
+    plan: GegenbauerPlan, straight: jax.Array, products: jax.Array | None, squares: jax.Array
+) -> jax.Array:
+    """Put the constant, the linear columns and the function of the products together."""
+    norms = jnp.sqrt(squares)[:, None]
+    reciprocal = jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 0)
+    c, layout = plan.coefficients, plan.layout
+    parts = [straight * np.asarray(np.sqrt(c[1]), norms.dtype)]
+    if layout.constant:
+        parts.append(norms * np.asarray(np.sqrt(c[0]), norms.dtype))
+    if products is not None:
+        degrees = [0.0 if i < 2 * layout.constant else value for i, value in enumerate(c)]
+        weights = np.array(signed_weights(tuple(degrees), plan.dim)[0])
+        scaled = weights / np.sqrt(layout.random)
+        parts.append(norms * orthonormal_series(scaled, plan.dim, products * reciprocal))
+    features = jnp.concatenate(parts, axis=1)
+    return jnp.pad(features, ((0, 0), (0, plan.n_components - features.shape[1])))

@@ -1,0 +1,225 @@
+"""Choice of landmark rows for the Nystroem method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ntksketch.architectures import Architecture
+from ntksketch.data.blocks import block_slices
+from ntksketch.features.principal import leading_eigenvectors
+from ntksketch.kernels import ZonalKernel, kernel, kernel_diag
+
+_ROWS_PER_CENTROID = 8  # that k-means reads, once each
+_BATCH = 4096  # rows between updates of the centroids
+_BLOCK = 120  # proposals of randomly pivoted Cholesky at a time
+_ROUNDING = 1e-6  # of the trace: pivots below are rounding
+
+Target = Architecture | ZonalKernel
+
+
+def uniform_landmarks(
+    rng: np.random.Generator, target: Target, kind: str, X: Any, m: int, weight: NDArray | None
+) -> Any:
+    """Take random different rows (`X` is in random order by now)."""
+    return X[:m]
+
+
+def kmeans_landmarks(
+    rng: np.random.Generator, target: Target, kind: str, X: Any, m: int, weight: NDArray | None
+) -> Any:
+    """Return centroids of mini-batch k-means after one pass over at most 8 m rows.
+
+    References
+    ----------
+    Zhang, Tsang, Kwok (2008), "Improved Nyström low-rank approximation and error analysis", ICML.
+    Sculley (2010), "Web-scale k-means clustering", WWW, doi:10.1145/1772690.1772862.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    n = min(X.shape[0], _ROWS_PER_CENTROID * m)
+    start = X[:m].toarray() if sp.issparse(X) else X[:m]
+    model = MiniBatchKMeans(
+        m,
+        init=start,
+        n_init=cast(Any, 1),
+        compute_labels=False,
+        reassignment_ratio=0.0,
+        random_state=int(rng.integers(2**31)),
+    )
+    for rows in block_slices(n, _BATCH):
+        model.partial_fit(X[rows], sample_weight=None if weight is None else weight[rows])
+    return np.asarray(model.cluster_centers_, dtype=X.dtype)
+
+
+def leverage_landmarks(
+    rng: np.random.Generator, target: Target, kind: str, X: Any, m: int, weight: NDArray | None
+) -> Any:
+    """Sample rows by approximate ridge leverage scores, recursively.
+
+    Starting from as many uniform rows as landmarks, the scores of twice as many are estimated from
+    the sample before, until all rows are scored.
+
+    References
+    ----------
+    Musco, Musco (2017), "Recursive sampling for the Nyström method", arXiv:1605.07583.
+    """
+    n = X.shape[0]
+    chosen, scales = np.arange(m), np.ones(m)
+    size = m
+    while size < n:
+        size = min(2 * size, n)
+        rows = X[:size]
+        scores = ridge_leverage_scores(target, kind, rows, X[chosen], scales)
+        if weight is not None:
+            scores = scores * weight[:size]
+        chosen = _sample(rng, scores, m)
+        kept = np.minimum(m * scores[chosen] / scores.sum(), 1)
+        scales = np.sqrt(1 / kept)
+    return X[np.sort(chosen)]
+
+
+def ridge_leverage_scores(
+    target: Target, kind: str, X: Any, S: Any, scales: NDArray, ridge: float | None = None
+) -> NDArray[np.float64]:
+    r"""Estimate the ridge leverage scores of rows from a weighted sample of rows.
+
+    .. math::
+
+        \tilde\tau_i = \frac1\lambda \Bigl(K_{ii} - K_{iS} D (D K_{SS} D + \lambda I)^{-1} D K_{Si}
+        \Bigr),
+
+    with the scales on the diagonal of D; exact if S is all rows with scales 1.
+
+    Parameters
+    ----------
+    target, kind
+        The kernel.
+    X, S : ndarray or CSR of shapes (n, d) and (s, d)
+        Rows, and the sample.
+    scales : ndarray of shape (s,)
+        One over the square roots of the sample's probabilities.
+    ridge : float, default=None
+        The ridge; None takes the mean of the sample's eigenvalues behind the first s / (4 log s),
+        the rank that s rows can be relied on for.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+        Scores in [0, 1].
+    """
+    weighted = scales[:, None] * kernel(target, S, kind=kind).astype(np.float64) * scales
+    s = len(scales)
+    if ridge is None:
+        rank = max(1, int(s / (4 * np.log(max(s, 2)))))
+        top, _ = leading_eigenvectors(weighted, rank)
+        ridge = max((float(np.trace(weighted)) - float(top.sum())) / rank, 0.0)
+    ridge = max(ridge, _ROUNDING * float(np.trace(weighted)) / s, np.finfo(float).tiny)
+    weighted.flat[:: s + 1] += ridge
+    factor = scipy.linalg.cholesky(weighted, lower=True, overwrite_a=True)
+    scores = np.empty(X.shape[0])
+    for rows in block_slices(X.shape[0], 4096):
+        cross = kernel(target, S, X[rows], kind=kind).astype(np.float64) * scales[:, None]
+        explained = scipy.linalg.solve_triangular(factor, cross, lower=True, overwrite_b=True)
+        diagonal = kernel_diag(target, X[rows], kind=kind).astype(np.float64)
+        scores[rows] = (diagonal - np.einsum("ij,ij->j", explained, explained)) / ridge
+    return np.clip(scores, 0, 1)
+
+
+def rpcholesky_landmarks(
+    rng: np.random.Generator, target: Target, kind: str, X: Any, m: int, weight: NDArray | None
+) -> Any:
+    """Sample rows by accelerated randomly pivoted Cholesky.
+
+    Pivots are drawn in proportion to the diagonal of what the landmarks so far leave of the
+    kernel; a block of proposals is thinned by rejection to the distribution of single draws.
+
+    References
+    ----------
+    Chen, Epperly, Tropp, Webber (2022), "Randomly pivoted Cholesky", arXiv:2207.06503. Epperly,
+    Tropp, Webber (2024), "Embrace rejection: kernel matrix approximation by accelerated randomly
+    pivoted Cholesky", arXiv:2410.03969.
+    """
+    n = X.shape[0]
+    roots = np.ones(n) if weight is None else np.sqrt(weight)
+    diagonal = kernel_diag(target, X, kind=kind).astype(np.float64) * roots**2
+    least = _ROUNDING * diagonal.sum() / n
+    factor = np.zeros((n, m), X.dtype)
+    chosen: list[int] = []
+    while len(chosen) < m and diagonal.max() > least:
+        done = len(chosen)
+        proposals = rng.choice(n, size=min(_BLOCK, m), p=diagonal / diagonal.sum())
+        scale = roots[proposals]
+        left = scale[:, None] * kernel(target, X[proposals], kind=kind).astype(np.float64) * scale
+        left -= factor[proposals, :done].astype(np.float64) @ factor[proposals, :done].T
+        kept, triangle = reject(rng, left, diagonal[proposals], m - done)
+        if not kept:
+            continue
+        pivots = proposals[kept]
+        columns = kernel(target, X, X[pivots], kind=kind) * (roots[:, None] * roots[pivots])
+        columns -= factor[:, :done] @ factor[pivots, :done].T
+        solved = scipy.linalg.solve_triangular(triangle, columns.T.astype(np.float64), lower=True)
+        factor[:, done : done + len(kept)] = solved.T
+        diagonal = np.maximum(diagonal - np.einsum("ij,ij->j", solved, solved), 0)
+        diagonal[pivots] = 0
+        chosen += pivots.tolist()
+    if len(chosen) < m:  # the rest is rounding: any other rows do
+        others = np.setdiff1d(np.arange(n), chosen)
+        chosen += rng.permutation(others)[: m - len(chosen)].tolist()
+    return X[np.sort(np.array(chosen))]
+
+
+def reject(
+    rng: np.random.Generator, left: NDArray, bound: NDArray, most: int
+) -> tuple[list[int], NDArray[np.float64]]:
+    """Thin proposals drawn in proportion to `bound` to draws by what their predecessors leave.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Decides.
+    left : ndarray of shape (b, b)
+        Kernel of the proposals that earlier landmarks leave; overwritten.
+    bound : ndarray of shape (b,)
+        Its diagonal, by which the proposals were drawn.
+    most : int
+        Number of proposals that may be kept.
+
+    Returns
+    -------
+    kept : list of int
+        The proposals kept.
+    triangle : ndarray of shape (len(kept), len(kept))
+        The Cholesky factor of their kernel.
+    """
+    kept: list[int] = []
+    columns = []
+    for i, accept in enumerate(rng.random(len(bound))):
+        pivot = left[i, i]
+        if len(kept) == most or pivot <= 0 or accept * bound[i] >= pivot:
+            continue
+        column = left[:, i] / np.sqrt(pivot)
+        left -= np.outer(column, column)
+        kept.append(i)
+        columns.append(column)
+    return kept, np.tril(np.array(columns).T[kept]) if kept else np.zeros((0, 0))
+
+
+def _sample(rng: np.random.Generator, scores: NDArray, m: int) -> NDArray[np.intp]:
+    """Draw m different rows, each next one in proportion to the scores; zeros come last."""
+    with np.errstate(divide="ignore"):
+        keys = np.log(rng.random(len(scores))) / scores
+    return np.argsort(-keys, kind="stable")[:m]
+
+
+SELECTIONS: dict[str, Callable[..., Any]] = {
+    "kmeans": kmeans_landmarks,
+    "uniform": uniform_landmarks,
+    "leverage": leverage_landmarks,
+    "rpcholesky": rpcholesky_landmarks,
+}

@@ -1,0 +1,101 @@
+"""Leading directions: of rows, for exact linear coordinates, and of kernel matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+_SAMPLE = 4096  # rows that the directions are taken from
+_WIDE = 2048  # columns from which products of rows are decomposed in place of those of columns
+_MOST_WIDE = 256  # directions of wide rows, which take as many dense vectors
+_ITERATIONS = 4  # of subspace iteration
+
+
+def sample_rows(
+    rng: np.random.Generator, n_rows: int, size: int, sample_weight: NDArray | None
+) -> NDArray[np.intp]:
+    """Draw different rows, each with a probability in proportion to its weight, sorted.
+
+    Rows of weight zero are never drawn; there may be fewer than `size` others.
+    """
+    if sample_weight is None:
+        return np.sort(rng.permutation(n_rows)[:size])
+    positive = np.flatnonzero(sample_weight)
+    # the largest of log(uniform)/weight are a sample without replacement (Efraimidis & Spirakis)
+    keys = np.log(rng.random(len(positive))) / sample_weight[positive]
+    return np.sort(positive[np.argsort(-keys)[:size]])
+
+
+def principal_directions(
+    rng: np.random.Generator, rows: Any, most: int, sample_weight: NDArray | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the leading directions of the rows' second moments and what they leave.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Draws the sample of at most 4,096 rows.
+    rows : ndarray or CSR of shape (n, d)
+        Rows, not centred.
+    most : int
+        Largest number of directions.
+    sample_weight : ndarray of shape (n,), default=None
+        Weights of the rows.
+
+    Returns
+    -------
+    vectors : ndarray of shape (d, k), float64
+        Orthonormal columns, k at most `most` and the number of sampled rows.
+    left : ndarray of shape (k' + 1,), float64
+        Share of the rows' squares outside the first 0, 1, ..., k' directions, k' at most k.
+        Measured on one half of the sample for directions of the other, so that few rows do not
+        promise more than they keep.
+    """
+    chosen = sample_rows(rng, rows.shape[0], _SAMPLE, sample_weight)
+    sample: Any = rows[chosen].astype(np.float64)
+    if sample_weight is not None:
+        roots = np.sqrt(sample_weight[chosen] / np.mean(sample_weight[chosen]))[:, None]
+        sample = sp.csr_array(sample.multiply(roots)) if sp.issparse(sample) else sample * roots
+    vectors = _leading(sample, most)
+    order = np.arange(sample.shape[0])
+    first, second = order[::2], order[1::2] if len(order) > 1 else order
+    kept = np.square(sample[second] @ _leading(sample[first], vectors.shape[1])).sum(axis=0)
+    total = float(
+        sample[second].power(2).sum() if sp.issparse(sample) else np.square(sample[second]).sum()
+    )
+    if total == 0:
+        return vectors[:, :0], np.ones(1)
+    return vectors, np.maximum(1 - np.concatenate([[0.0], np.cumsum(kept)]) / total, 0)
+
+
+def _leading(sample: Any, most: int) -> NDArray[np.float64]:
+    """Return the leading right singular vectors that are above rounding."""
+    n, width = sample.shape
+    wide = width > min(n, _WIDE)
+    product = sample @ sample.T if wide else sample.T @ sample
+    product = product.toarray() if sp.issparse(product) else product
+    values, vectors = scipy.linalg.eigh(product, check_finite=False)
+    if width > _WIDE:
+        most = min(most, _MOST_WIDE)
+    kept = np.flatnonzero(values > 1e-10 * max(values[-1], 0))[::-1][:most]
+    if not wide:
+        return vectors[:, kept]
+    return np.asarray(sample.T @ vectors[:, kept]) / np.sqrt(values[kept])
+
+
+def leading_eigenvectors(
+    K: NDArray[np.float64], rank: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return approximate leading eigenvalues, falling, and orthonormal vectors of K.
+
+    Subspace iteration: Halko, Martinsson, Tropp (2011), arXiv:0909.4061.
+    """
+    basis = np.random.default_rng(0).standard_normal((len(K), rank + 8))
+    for _ in range(_ITERATIONS):
+        basis, _ = np.linalg.qr(K @ basis)
+    values, rotation = scipy.linalg.eigh(basis.T @ K @ basis)
+    return values[::-1][:rank], (basis @ rotation)[:, ::-1][:, :rank]

@@ -1,0 +1,18 @@
+"""Fixtures that tests of several packages share."""
+
+import jax
+import pytest
+
+
+@pytest.fixture
+def compilations():
+    """Return a list that grows by one name whenever XLA compiles something."""
+    names = []
+
+    def listener(name, duration, **details):
+        if name.endswith("backend_compile_duration"):
+            names.append(name)
+
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listener)
