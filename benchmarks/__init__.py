@@ -11,4 +11,4 @@ makes those two again. A benchmark is a module with
 * ``table(results)`` and ``plot(results)``: Markdown and a figure, from the JSON alone.
 """
 
-NAMES = ("imports", "speed", "main")  # the shortest first
+NAMES = ("imports", "sparse", "speed", "uci", "main", "frontier")  # the shortest first

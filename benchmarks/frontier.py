@@ -48,10 +48,11 @@ def settings(short: bool) -> dict[str, Any]:
             {"reach": ["default", "ntkrf"]},
             _group(["california", "kin40k"], everything, 2048, 2),
             _group(["digits"], everything, 512, 2),
-            _group(["mnist", "protein"], MAIN, 2048, 1),
+            _group(["mnist"], MAIN, 2048, 1),
             _group(["mnist", "protein"], MAIN, 2048, 4),
-            _group(["mnist", "protein"], everything, 256, 2),
-            _group(["mnist", "protein"], everything, 1024, 2),
+            _group(["mnist", "protein"], (*MAIN, *PEERS), 256, 2),
+            _group(["mnist"], everything, 1024, 2),
+            _group(["protein"], MAIN, 1024, 2),
             _group(["mnist", "protein"], MAIN, 4096, 2),
             _group(["mnist"], largest, 8192, 2),
         ],
@@ -139,15 +140,17 @@ def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
         at_depths = len(settings["estimator_depths"]) * _ridge(n, d, small)
         return 15 + at_depths + 2 * _ridge(n, d, m) + n * m**2 * 1e-11
     method, depth = configuration["method"], configuration["depth"] or 1
-    seeds = _seeds(m, settings) * (2 if configuration["data"] == "mnist" else 1)
+    seeds = _seeds(configuration, settings) * (2 if configuration["data"] == "mnist" else 1)
     featurise = (n + n_test + 2000 * seeds) * m * _product(d, m) * _COSTS.get(method, 1.0)
     if method in _COSTS or method.startswith(("random", "ntkrf")):
         featurise *= (1 + depth) / 3
-    seconds = 5 + featurise + _ridge(n, 0, m)
+    seconds = 3.5 + n * d * 3e-8 + featurise + _ridge(n, 0, m)
     if "nystroem" in method:
         seconds += (n + n_test) * m**2 * 2 / 9e10
-        seconds += (1 + seeds) * m**3 * (8e-10 if method.startswith(("sk", "rbf")) else 2e-10)
-    return seconds + (5 if method in PEERS else 4 + seeds * (0.5 + m / 4096))
+        seconds += (1 + seeds) * m**3 * (8e-10 if method.startswith(("sk", "rbf")) else 5e-11)
+    checked = min(n // 2, settings["error_rows"]) / 2000
+    errors = checked**2 * (3.0 + seeds * (0.5 + m / 4096))
+    return seconds + (5 * n / (n + 4000) if method in PEERS else errors)
 
 
 def _product(d: int, m: int) -> float:
@@ -164,8 +167,14 @@ def _ridge(n: int, d: int, m: int) -> float:
     return n * m * 2 * d / 9e10 + n * m**2 * 1e-11 + n * m * 3e-9 + 3e-11 * m**3 + 0.5
 
 
-def _seeds(n_components: int, settings: dict[str, Any]) -> int:
-    return settings["error_seeds_above_2048" if n_components > 2048 else "error_seeds"]
+def _seeds(configuration: dict[str, Any], settings: dict[str, Any]) -> int:
+    """Return the number of draws for the errors: one where another row has the same features."""
+    if configuration["method"] in PEERS:
+        return 0
+    if configuration["method"] == SKLEARN_NTK:
+        return 1
+    large = configuration["n_components"] > 2048
+    return settings["error_seeds_above_2048" if large else "error_seeds"]
 
 
 def measure(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -207,5 +216,6 @@ def _errors(
     depth, m = configuration["depth"], configuration["n_components"]
     yardstick = Yardstick(sample, depth, settings["ridges"])
     return yardstick.over_draws(
-        lambda seed: draw(configuration["method"], depth, m, seed, others), _seeds(m, settings)
+        lambda seed: draw(configuration["method"], depth, m, seed, others),
+        _seeds(configuration, settings),
     )

@@ -189,9 +189,9 @@ def _choices(s: dict[str, Any]) -> str:
             "* Every method has the same ridge, StreamingRidge, whose penalty is chosen by "
             "generalised cross-validation on the training rows.",
             f"* Errors are means of {s['error_seeds']} draws ({s['error_seeds_above_2048']} above "
-            f"m = 2,048) on at most {s['error_rows']:,} training rows (of MNIST the first ones), "
-            "for features fitted to the other training rows; scores, times and memory are those "
-            "of features fitted to all training rows, first draw.",
+            f"m = 2,048, one of scikit-learn's) on at most {s['error_rows']:,} training rows (of "
+            "MNIST the first ones), for features fitted to the other training rows; scores, times "
+            "and memory are those of features fitted to all training rows, first draw.",
             "* The spectral factor is the largest eigenvalue of the error in units of the kernel "
             "plus a ridge, which is given relative to the mean of the kernel's diagonal.",
             f"* {', '.join(LABELS[name] for name in PINNED)}: pinned rows, the "
