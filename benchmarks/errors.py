@@ -73,9 +73,8 @@ def _spectral_norm(E: NDArray, W: NDArray) -> float:
     n = len(E)
     if n < 64:
         return float(np.abs(np.linalg.eigvalsh(W.T @ E @ W)).max())
-    operator = scipy.sparse.linalg.LinearOperator(
-        (n, n), matvec=cast(Any, lambda x: W.T @ (E @ (W @ x))), dtype=E.dtype
-    )
+    linear_operator: Any = scipy.sparse.linalg.LinearOperator
+    operator = linear_operator((n, n), matvec=lambda x: W.T @ (E @ (W @ x)), dtype=E.dtype)
     start = np.random.default_rng(0).standard_normal(n)
     top = scipy.sparse.linalg.eigsh(
         operator, k=1, which="LM", v0=start, tol=cast(Any, 1e-4), return_eigenvectors=False

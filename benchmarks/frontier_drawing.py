@@ -22,10 +22,10 @@ def table(results: dict[str, Any]) -> str:
     found = measurements(results, what="features")
     parts = ["# Every method: error, score, time and memory"]
     for what, cells in (("Kernel error", kernel_error), ("Score", score), ("Seconds", seconds)):
-        parts += [f"## {what} at one size, depth 2", _EXPLAINED[what], by_data(found, cells)]
+        parts += [f"## {what} at one size, depth 2", explanation(what), by_data(found, cells)]
     estimators = measurements(results, what="estimator")
     if estimators:
-        parts += ["## The default estimators", _ESTIMATORS, _estimators(estimators, found)]
+        parts += ["## The default estimators", ESTIMATORS, estimator_table(estimators, found)]
     reached = measurements(results, what="reach")
     if reached:
         parts += ["## Time to reach a kernel error", reach_text(results), reach_table(reached)]
@@ -40,12 +40,17 @@ _EXPLAINED = {
     "penalty chosen on the training rows. The last three are features of other kernels.",
     "Seconds": "Set-up (compilation included) and features of all training rows, in seconds.",
 }
-_ESTIMATORS = (
+ESTIMATORS = (
     "Depth and penalty are chosen on training rows; MNIST has rows of unit norm. The pass makes "
     "features and adds up their statistics; the bare Gram matrix is float32, one triangle, by "
     "blocks, of as many rows and columns. Stages marked * are those of the same steps done "
     "one after the other, where the estimator does not tell its own."
 )
+
+
+def explanation(what: str) -> str:
+    """Return the sentence above a table."""
+    return _EXPLAINED[what]
 
 
 def kernel_error(m: dict[str, Any]) -> float | None:
@@ -109,7 +114,8 @@ def pass_seconds(m: dict[str, Any]) -> tuple[float | None, ...]:
     return setup, sum(passing) if passing else None, solve
 
 
-def _estimators(found: list[dict[str, Any]], features: list[dict[str, Any]]) -> str:
+def estimator_table(found: list[dict[str, Any]], features: list[dict[str, Any]]) -> str:
+    """Return the scores and times of the estimators, next to scikit-learn's features."""
     rows = []
     for m in found:
         stages = pass_seconds(m)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import ssyrk
+from scipy.linalg import get_blas_funcs
 
 import ntksketch as ntk
 from benchmarks import ridge
@@ -81,7 +81,7 @@ def choose_depth(
 
 def bare_gram(block: NDArray[np.float32], n_rows: int) -> NDArray[np.float32]:
     """Compute a float32 Gram matrix by blocks, one triangle, of so many rows: a block repeated."""
-    m = block.shape[1]
+    ssyrk, m = get_blas_funcs("syrk", dtype=np.float32), block.shape[1]
     gram = np.zeros((m, m), np.float32, order="F")
     for rows in ridge.row_blocks(n_rows):
         part = block[: min(rows.stop, n_rows) - rows.start]

@@ -65,7 +65,7 @@ class NTKNystroem:
 
         self.landmarks = X[some_rows(len(X), self.n_components, self.seed)]
         K = ntk.kernel(self.architecture, self.landmarks.astype(np.float64))
-        features = Nystroem(
+        features: Any = Nystroem(
             kernel="precomputed", n_components=len(self.landmarks), random_state=self.seed
         ).fit(K)
         features.components_ = features.components_.astype(X.dtype)
