@@ -138,7 +138,7 @@ def normalised(data: Dataset) -> Dataset:
 
     def scaled(X: NDArray[np.float32]) -> NDArray[np.float32]:
         norms = np.linalg.norm(X, axis=1, keepdims=True)
-        return X / np.where(norms > 0, norms, 1)
+        return (X / np.where(norms > 0, norms, 1)).astype(np.float32)
 
     source = f"{data.source}; rows of unit norm"
     return replace(data, X_train=scaled(data.X_train), X_test=scaled(data.X_test), source=source)

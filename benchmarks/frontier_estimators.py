@@ -81,7 +81,8 @@ def choose_depth(
 
 def bare_gram(block: NDArray[np.float32], n_rows: int) -> NDArray[np.float32]:
     """Compute a float32 Gram matrix by blocks, one triangle, of so many rows: a block repeated."""
-    ssyrk, m = get_blas_funcs("syrk", dtype=np.float32), block.shape[1]
+    (ssyrk,) = get_blas_funcs(["syrk"], dtype=np.float32)
+    m = block.shape[1]
     gram = np.zeros((m, m), np.float32, order="F")
     for rows in ridge.row_blocks(n_rows):
         part = block[: min(rows.stop, n_rows) - rows.start]
@@ -138,12 +139,14 @@ def _time_all(method: str, depth: int, m: int, X: NDArray) -> Stages:
 
 
 def fitted_size(tried: list[dict[str, Any]], wanted: float) -> int:
-    """Return m at which the power law fitted to the last sizes gives the error wanted."""
+    """Return m at which the power law fitted to the last sizes gives the error wanted.
+
+    One size, or errors that do not fall, are taken to fall as m^(-1/2) from the last.
+    """
     last = tried[-5:]
-    if len(last) == 1:
-        return last[0]["n_components"]
     sizes = np.log([t["n_components"] for t in last])
-    slope, offset = np.polyfit(sizes, np.log([t["error"]["mean"] for t in last]), 1)
+    errors = np.log([t["error"]["mean"] for t in last])
+    slope, offset = np.polyfit(sizes, errors, 1) if len(last) > 1 else (0.0, 0.0)
     if slope >= 0:
-        return last[-1]["n_components"]
+        slope, offset = -0.5, errors[-1] + sizes[-1] / 2
     return round(float(np.exp((np.log(wanted) - offset) / slope)))

@@ -46,18 +46,16 @@ def settings(short: bool) -> dict[str, Any]:
 def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
     """Return for each method all columns, then all entries; of slow ones only the most."""
     s = settings
-    sizes = [(d, s["entries_in_between"]) for d in s["columns"]]
-    most = s["columns"][-1]
+    limits = dict.fromkeys(_DENSE, s["columns_of_dense"]) | {_SLOW: s["columns_of_slow"]}
     found = []
     for method in (*s["methods"], _SLOW):
-        limit = s["columns_of_dense"] if method in _DENSE else most
-        limit = s["columns_of_slow"] if method == _SLOW else limit
-        own = [(d, entries) for d, entries in sizes if d <= limit]
-        slow = method in _DENSE or method == _SLOW
-        own += [(limit, entries) for entries in (s["entries"][-1:] if slow else s["entries"])]
-        for d, entries in dict.fromkeys(own):
-            about = {"method": method, "columns": d, "entries": entries}
-            found.append({"key": f"{method} {d} {entries}", **about})
+        columns = [d for d in s["columns"] if d <= limits.get(method, d)]
+        entries = s["entries"][-1:] if method in limits else s["entries"]
+        own = [(d, s["entries_in_between"]) for d in columns]
+        own += [(columns[-1], each) for each in entries]
+        for d, each in dict.fromkeys(own):
+            about = {"method": method, "columns": d, "entries": each}
+            found.append({"key": f"{method} {d} {each}", **about})
     return found
 
 
