@@ -259,6 +259,7 @@ def with_spread(summary: dict[str, Any] | None) -> str | None:
 def plot(results: dict[str, Any]) -> Any:
     """Return a figure, a column for each data set: error by size and time, score by time."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     found = [m for m in measurements(results, what="features") if m["depth"] in (2, None)]
     names = [name for name in TITLES if any(m["data"] == name for m in found)] or ["digits"]
@@ -276,6 +277,7 @@ def plot(results: dict[str, Any]) -> Any:
         for row in (1, 2):
             axes[row, column].set_xlabel("seconds of set-up and features")
             axes[row, column].set_xscale("log")
+            axes[row, column].xaxis.set_minor_formatter(NullFormatter())
         for row in (0, 1):
             axes[row, column].set_yscale("log")
         axes[2, column].set_ylabel("accuracy" if name in ("digits", "mnist") else "R²")

@@ -15,7 +15,7 @@ from benchmarks.errors import Yardstick, apart, summary
 from benchmarks.methods import draw, library_method
 from benchmarks.timing import Stages, peak_memory, seconds_of
 
-STAGES_ATTRIBUTE = "fit_seconds_"  # of an estimator that tells the seconds of its stages
+STAGES_ATTRIBUTE = "fit_seconds_"  # a dictionary, of an estimator that tells its stages
 
 # ---------------------------------------------------------------------------------------------
 # The estimators
