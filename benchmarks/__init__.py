@@ -2,7 +2,8 @@
 
 ``python -m benchmarks NAME [--short] [--output DIR] [--resume]`` measures, and writes NAME.json
 with the table NAME.md and the plot NAME.png made from it; ``python -m benchmarks render NAME``
-makes those two again. A benchmark is a module with
+makes those two again. The page which_method.md is made from several of them.
+A benchmark is a module with
 
 * ``settings(short)``: everything that decides what is measured, as plain numbers and text;
 * ``configurations(settings)``: flat dictionaries in the order of measuring, each with a "key";
@@ -11,4 +12,4 @@ makes those two again. A benchmark is a module with
 * ``table(results)`` and ``plot(results)``: Markdown and a figure, from the JSON alone.
 """
 
-NAMES = ("imports", "speed", "main")  # the shortest first
+NAMES = ("imports", "sparse", "speed", "uci", "main", "frontier")  # the shortest first

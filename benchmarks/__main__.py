@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import NAMES
+from benchmarks import NAMES, which_method
 from benchmarks.rendering import render
 from benchmarks.results import results_path
 from benchmarks.runner import run
@@ -36,7 +36,8 @@ def main(
         path = results_path(output, each, short)
         if not rendering:
             failed += run(each, path, short=short, resume=resume, only=only)
-        for written in render(path):
+        page = which_method.write(path.parent) if each in which_method.SOURCES else []
+        for written in [*render(path), *page]:
             typer.echo(written)
     if failed:
         raise typer.Exit(1)

@@ -72,9 +72,76 @@ class Dataset:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """A classification set with fixed parts: one to choose parameters, four to score.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, d), float32
+    y : ndarray of shape (n,)
+        Labels.
+    tuning : tuple of two ndarrays
+        Numbers of the rows to fit and to choose parameters by.
+    folds : list of tuples of two ndarrays
+        Numbers of the rows to fit and to score.
+    """
+
+    X: NDArray[np.float32]
+    y: NDArray
+    tuning: tuple[NDArray, NDArray]
+    folds: list[tuple[NDArray, NDArray]]
+
+    def capped(self, n_rows: int) -> Folds:
+        """Return so many random rows (always the same) in the same parts; all if fewer."""
+        kept = some_rows(len(self.X), n_rows)
+        places = np.full(len(self.X), -1)
+        places[kept] = np.arange(len(kept))
+
+        def renumbered(parts: tuple[NDArray, NDArray]) -> tuple[NDArray, NDArray]:
+            fit, score = (places[part] for part in parts)
+            return fit[fit >= 0], score[score >= 0]
+
+        folds = [renumbered(fold) for fold in self.folds]
+        return Folds(self.X[kept], self.y[kept], renumbered(self.tuning), folds)
+
+
+def load_folds(name: str) -> Folds:
+    """Return a set of the folder's uci121 part; where it has a test part, the training part.
+
+    Raises
+    ------
+    RuntimeError
+        If it is not in the folder.
+    """
+
+    def fetch() -> dict[str, NDArray]:
+        raise OSError("its folds are not published where scikit-learn fetches from")
+
+    arrays, _ = _obtain(f"uci121/{name}.npz", fetch, name)
+    part = "" if "X" in arrays else "_train"
+    return Folds(
+        arrays[f"X{part}"].astype(np.float32),
+        arrays[f"y{part}"].astype(int),
+        (arrays["tune_train"], arrays["tune_val"]),
+        [(arrays[f"fold{k}_train"], arrays[f"fold{k}_test"]) for k in range(4)],
+    )
+
+
 def some_rows(n: int, wanted: int, seed: int = 0) -> NDArray[np.intp]:
     """Return sorted numbers of `wanted` of n rows, drawn at random; all if there are fewer."""
     return np.sort(np.random.default_rng(seed).permutation(n)[:wanted])
+
+
+def normalised(data: Dataset) -> Dataset:
+    """Return the set with its rows scaled to unit norm; rows of zeros stay."""
+
+    def scaled(X: NDArray[np.float32]) -> NDArray[np.float32]:
+        norms = np.linalg.norm(X, axis=1, keepdims=True)
+        return (X / np.where(norms > 0, norms, 1)).astype(np.float32)
+
+    source = f"{data.source}; rows of unit norm"
+    return replace(data, X_train=scaled(data.X_train), X_test=scaled(data.X_test), source=source)
 
 
 def load(name: str) -> Dataset:
@@ -133,6 +200,16 @@ def _protein() -> Dataset:
         return _split_at_random("protein", "regression", X, y, source, test_share=0.1)
     test = arrays["test_mask"][:, 0].astype(bool)
     return _split("protein", "regression", X, y, test, f"{source}; split 0 of its test_mask")
+
+
+def _kin40k() -> Dataset:
+    def fetch() -> dict[str, NDArray]:
+        raise OSError("there is no copy that scikit-learn fetches")
+
+    arrays, source = _obtain("uci_reg/kin40k.npz", fetch, "kin40k")
+    test = arrays["test_mask"][:, 0].astype(bool)
+    source = f"{source}; split 0 of its test_mask"
+    return _split("kin40k", "regression", arrays["X"], arrays["y"], test, source)
 
 
 def _california() -> Dataset:
@@ -211,4 +288,5 @@ _LOADERS: dict[str, Callable[[], Dataset]] = {
     "mnist": _mnist,
     "protein": _protein,
     "california": _california,
+    "kin40k": _kin40k,
 }

@@ -12,6 +12,7 @@ import ntksketch as ntk
 from benchmarks import ridge
 from benchmarks.datasets import Dataset, load, some_rows
 from benchmarks.exact import solve_kernel_ridge
+from benchmarks.peers import GAMMAS, choose_gamma, rbf_sampler
 from benchmarks.rendering import COLOURS, markdown_table, measurements, mebibytes, number
 from benchmarks.timing import Stages, peak_memory
 from ntksketch.diagnostics import exact_ridge
@@ -19,7 +20,6 @@ from ntksketch.diagnostics import exact_ridge
 METHODS = {"default": "ntksketch", "published": "published", "rbf": "RBF features"}
 TITLES = {"digits": "digits", "mnist": "MNIST", "protein": "protein", "california": "California"}
 STAGES = ("featurise", "accumulate", "factorise")
-GAMMAS = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)  # times 1 / (median squared distance)
 _SIZES = {  # rows to train on, rows to test on, columns: for the estimates of time
     "digits": (1438, 359, 64),
     "mnist": (60000, 10000, 784),
@@ -122,63 +122,28 @@ def measure(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str
 def _measure_features(
     data: Dataset, configuration: dict[str, Any], settings: dict[str, Any]
 ) -> dict[str, Any]:
-    stages, extra, m = Stages(), {}, configuration["n_components"]
+    extra, m, stages = {}, configuration["n_components"], Stages()
     if configuration["method"] == "rbf":
         with stages("choose gamma"):
-            extra["gamma"] = choose_gamma(data, m, settings)
-    with peak_memory() as memory:
-        with stages("draw"):
-            features = _draw(configuration, data.X_train, extra.get("gamma"), seed=0)
-        features.transform(data.X_train[:1000])  # compiles: rows are padded to one shape
-        targets = data.targets
-        model = ridge.fit_ridge(features.transform, data.X_train, targets, stages)
-        with stages("predict"):
-            prediction = ridge.predict(model, features.transform, data.X_test)
-    return extra | {
-        "features": repr(getattr(features, "method_", features)),
-        **data.scores(prediction),
-        "alpha": model.alpha_,
-        "alphas": model.alphas_.tolist(),
-        "seconds": dict(stages),
-        "peak_memory": memory.peak,
-    }
+            extra["gamma"] = choose_gamma(data, m, settings, rbf_sampler)
+    outcome = ridge.measure_features(
+        lambda: _draw(configuration, data.X_train, extra.get("gamma"), seed=0), data
+    )
+    outcome["seconds"] = {**stages, **outcome["seconds"]}
+    return extra | outcome
 
 
 def _draw(configuration: dict[str, Any], X: NDArray, gamma: float | None, seed: int) -> Any:
     """Return fitted features."""
     m = configuration["n_components"]
     if configuration["method"] == "rbf":
-        return _rbf(gamma, m, seed).fit(X)
+        return rbf_sampler(gamma, m, seed).fit(X)
     chosen = {"published": {"method": ntk.RandomFeatures.published()}, "default": {}}
     architecture = ntk.mlp(configuration["depth"])
     features = ntk.NTKFeatures(
         architecture, n_components=m, random_state=seed, **chosen[configuration["method"]]
     )
     return features.fit(X)
-
-
-def _rbf(gamma: Any, n_components: int, seed: int) -> Any:
-    from sklearn.kernel_approximation import RBFSampler
-
-    return RBFSampler(gamma=gamma, n_components=n_components, random_state=seed)
-
-
-def choose_gamma(data: Dataset, n_components: int, settings: dict[str, Any]) -> float:
-    """Choose the width of the Gaussian kernel on hold-out training rows, at few components."""
-    rows = some_rows(len(data.X_train), settings["gamma_rows"], seed=1)
-    X, Y = data.X_train[rows], data.targets[rows]
-    first = X[:1000].astype(np.float64)
-    norms = np.square(first).sum(axis=1)
-    distances = norms[:, None] + norms - 2 * first @ first.T
-    scale = 1 / np.median(distances[np.triu_indices(len(first), 1)])
-    n_fit, errors = len(X) * 3 // 4, []
-    m = min(n_components, settings["gamma_components"])
-    for factor in settings["gammas"]:
-        features = _rbf(factor * scale, m, seed=0).fit(X)
-        model = ridge.fit_ridge(features.transform, X[:n_fit], Y[:n_fit], Stages())
-        prediction = ridge.predict(model, features.transform, X[n_fit:])
-        errors.append(float(np.mean((prediction - Y[n_fit:]) ** 2)))
-    return float(settings["gammas"][int(np.argmin(errors))] * scale)
 
 
 def _kernel_errors(

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgWarning
 
 import ntksketch as ntk
-from benchmarks.timing import Stages
+from benchmarks.datasets import Dataset
+from benchmarks.timing import Stages, peak_memory
 
 BLOCK_ROWS = 8192
 
 Transform = Callable[[NDArray[np.float32]], NDArray]
+
+
+def measure_features(draw: Callable[[], Any], data: Dataset) -> dict[str, Any]:
+    """Draw features, fit the ridge on them and score it: times by stage, and peak memory."""
+    stages = Stages()
+    with peak_memory() as memory:
+        with stages("draw"):
+            features = draw()
+        features.transform(data.X_train[:1000])  # compiles: rows are padded to one shape
+        model = fit_ridge(features.transform, data.X_train, data.targets, stages)
+        with stages("predict"):
+            prediction = predict(model, features.transform, data.X_test)
+    return {
+        "features": repr(getattr(features, "method_", features)),
+        **data.scores(prediction),
+        "alpha": model.alpha_,
+        "alphas": model.alphas_.tolist(),
+        "seconds": dict(stages),
+        "peak_memory": memory.peak,
+    }
 
 
 def fit_ridge(
@@ -22,7 +44,7 @@ def fit_ridge(
 ) -> ntk.StreamingRidge:
     """Fit on features of all rows; `stages` gets featurise, accumulate and factorise."""
     model = ntk.StreamingRidge()
-    for rows in _blocks(len(X)):
+    for rows in row_blocks(len(X)):
         with stages("featurise"):
             Z = transform(X[rows])
         with stages("accumulate"):
@@ -37,8 +59,9 @@ def predict(
     model: ntk.StreamingRidge, transform: Transform, X: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Predict targets of rows."""
-    return np.concatenate([model.predict(transform(X[rows])) for rows in _blocks(len(X))])
+    return np.concatenate([model.predict(transform(X[rows])) for rows in row_blocks(len(X))])
 
 
-def _blocks(n: int) -> Iterator[slice]:
+def row_blocks(n: int) -> Iterator[slice]:
+    """Return consecutive slices of n rows."""
     yield from (slice(start, start + BLOCK_ROWS) for start in range(0, n, BLOCK_ROWS))

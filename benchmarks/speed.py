@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import ntksketch as ntk
+from benchmarks.methods import library_method
 from benchmarks.rendering import COLOURS, markdown_table, measurements, mebibytes, number
 from benchmarks.timing import finish, median_ratio, medians, peak_memory, side_by_side
 from ntksketch.linear import (
@@ -21,8 +22,13 @@ from ntksketch.linear import (
 )
 
 TRANSFORM_METHODS = ("default", "published", "leverage", "tensor-sketch")
+ZONAL_METHODS = ("gegenbauer", "polynomial-sketch")
 KERNELS = {"depth 3": (3, 0.0), "depth 1": (1, 0.0), "depth 3 with bias": (3, 0.1)}
+ZONAL_DEPTHS = (1, 2, 4, 8)
 TARGETS = {"transform 1 default": 2, "transform 4 default": 6, "kernel depth 3": 3, "pass": 1.5}
+TARGETS |= {f"transform {depth} gegenbauer": 1.3 for depth in ZONAL_DEPTHS}
+TARGETS |= {f"landmarks {depth}": 1.3 for depth in ZONAL_DEPTHS}
+TARGETS |= {f"transform {depth} polynomial-sketch": 6 for depth in (1, 4)}
 
 
 def settings(short: bool) -> dict[str, Any]:
@@ -30,6 +36,11 @@ def settings(short: bool) -> dict[str, Any]:
     full = {
         "methods": TRANSFORM_METHODS,
         "depths": [1, 4, 2, 3],
+        "zonal_depths": {
+            "gegenbauer": ZONAL_DEPTHS,
+            "polynomial-sketch": [1, 4],
+            "landmarks": ZONAL_DEPTHS,
+        },
         "n_features": 784,
         "transform_rows": 5000,
         "n_components": 8192,
@@ -44,6 +55,7 @@ def settings(short: bool) -> dict[str, Any]:
     small = {
         "methods": ["default"],
         "depths": [1],
+        "zonal_depths": {"gegenbauer": [1], "polynomial-sketch": [1], "landmarks": [1]},
         "n_features": 50,
         "transform_rows": 200,
         "n_components": 128,
@@ -58,7 +70,7 @@ def settings(short: bool) -> dict[str, Any]:
 
 
 def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return transforms of the default, kernels, ridge, then the other methods."""
+    """Return transforms of the default, kernels, ridge, zonal methods, then the other methods."""
     transforms = [
         {"key": f"transform {depth} {method}", "what": "transform", "depth": depth, "name": method}
         for method in settings["methods"]
@@ -66,8 +78,15 @@ def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
     ]
     kernels = [{"key": f"kernel {name}", "what": "kernel", "name": name} for name in KERNELS]
     ridge = [{"key": what, "what": what, "name": what} for what in ("pass", "factorise")]
+    zonal = [
+        {"key": f"landmarks {depth}", "what": "landmarks", "depth": depth, "name": name}
+        if name == "landmarks"
+        else {"key": f"transform {depth} {name}", "what": "transform", "depth": depth, "name": name}
+        for name, depths in settings["zonal_depths"].items()
+        for depth in depths
+    ]
     first = len(settings["depths"])
-    return [*transforms[:first], *kernels, *ridge, *transforms[first:]]
+    return [*transforms[:first], *kernels, *ridge, *zonal, *transforms[first:]]
 
 
 def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
@@ -78,6 +97,7 @@ def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
     seconds = {
         "transform": unit * (2 + 1.5 * configuration.get("depth", 1)) * (rounds + 1),
         "kernel": 2 * s["kernel_rows"] ** 2 * s["n_features"] / 9e10 * 5 * (rounds + 1),
+        "landmarks": unit * 2 * (rounds + 1),
         "pass": gram * s["ridge_rows"] * 3.5 * (s["slow_rounds"] + 1),
         "factorise": 6e-10 * s["ridge_features"] ** 3 * (s["slow_rounds"] + 1),
     }
@@ -91,6 +111,8 @@ def measure(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str
 
 def transform_method(name: str) -> Any:
     """Return the method that a row of the table is about; None is the library's default."""
+    if name in ZONAL_METHODS:
+        return library_method(name)
     return {
         "default": None,
         "published": ntk.RandomFeatures.published(),
@@ -111,6 +133,17 @@ def _transform(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[
     functions = {"measured": lambda: fm.transform(X), **_products(X, W)}
     outcome = _side_by_side(functions, ("measured",), s["rounds"])
     return {**outcome, "method": repr(fm.method_), "target": TARGETS.get(configuration["key"])}
+
+
+def _landmarks(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Time the kernel of rows with landmarks: Nystroem's features before they are whitened."""
+    s, rng = settings, np.random.default_rng(0)
+    X = rng.standard_normal((s["transform_rows"], s["n_features"]), dtype=np.float32)
+    Z = rng.standard_normal((s["n_components"], s["n_features"]), dtype=np.float32)
+    architecture = ntk.mlp(configuration["depth"])
+    functions = {"measured": lambda: ntk.kernel(architecture, X, Z), **_products(X, Z.T)}
+    outcome = _side_by_side(functions, ("measured",), s["rounds"])
+    return {**outcome, "target": TARGETS.get(configuration["key"])}
 
 
 def _kernel(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -202,14 +235,21 @@ def _side_by_side(
     }
 
 
-_MEASURES = {"transform": _transform, "kernel": _kernel, "pass": _pass, "factorise": _factorise}
+_MEASURES = {
+    "transform": _transform,
+    "landmarks": _landmarks,
+    "kernel": _kernel,
+    "pass": _pass,
+    "factorise": _factorise,
+}
 
 
 def table(results: dict[str, Any]) -> str:
     """Return the table, in an order that compares."""
     s = results["settings"]
     found = measurements(results)
-    order = [("transform", m) for m in TRANSFORM_METHODS]
+    order = [("transform", m) for m in (*TRANSFORM_METHODS, *ZONAL_METHODS)]
+    order += [("landmarks", "landmarks")]
     order += [("kernel", k) for k in KERNELS] + [("pass", "pass"), ("factorise", "factorise")]
     rows = []
     for what, name in order:
@@ -233,6 +273,8 @@ def table(results: dict[str, Any]) -> str:
             f"* transform: {s['transform_rows']:,} rows of {s['n_features']} columns to "
             f"{s['n_components']:,} components; unit: one ({s['transform_rows']:,} x "
             f"{s['n_features']})({s['n_features']} x {s['n_components']:,}) product.\n"
+            "* landmarks: the exact kernel of as many rows with as many landmarks, which Nyström "
+            "features are before they are whitened; the same unit.\n"
             f"* kernel: {s['kernel_rows']:,} rows of {s['n_features']} columns; unit: X @ X.T "
             "(NumPy computes one triangle and mirrors it).\n"
             f"* StreamingRidge: {s['ridge_rows']:,} rows of {s['ridge_features']:,} features in "
@@ -246,6 +288,8 @@ def table(results: dict[str, Any]) -> str:
 def _label(m: dict[str, Any], measured: str) -> str:
     if m["what"] == "transform":
         return f"transform, depth {m['depth']}, {m['name']}"
+    if m["what"] == "landmarks":
+        return f"kernel with landmarks, depth {m['depth']}"
     if m["what"] == "kernel":
         return f"kernel, {m['name']}"
     return "StreamingRidge, pass" if m["what"] == "pass" else f"StreamingRidge, {measured}"
@@ -258,15 +302,16 @@ def plot(results: dict[str, Any]) -> Any:
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     colours = {**COLOURS, "leverage": "#8a5fb0", "tensor-sketch": "#5f8f2f"}
+    colours |= {"gegenbauer": "#2a9d8f", "polynomial-sketch": "#c94f9a", "landmarks": "#777777"}
     found = measurements(results)
-    for method in TRANSFORM_METHODS:
-        chosen = [m for m in found if m["what"] == "transform" and m["name"] == method]
+    for name, colour in colours.items():
+        chosen = [m for m in found if m["name"] == name and "depth" in m]
         points = sorted((m["depth"], m["ratio"]["measured"]["jax"]) for m in chosen)
         if points:
-            left.plot(*zip(*points, strict=True), "o-", color=colours[method], label=method)
+            left.plot(*zip(*points, strict=True), "o-", color=colour, label=name)
     goals = {depth: TARGETS[f"transform {depth} default"] for depth in (1, 4)}
     left.plot(list(goals), list(goals.values()), "k_", markersize=18, label="target")
-    left.set(xlabel="depth", xticks=(1, 2, 3, 4), ylim=(0, None), title="transform")
+    left.set(xlabel="depth", xticks=(1, 2, 3, 4, 8), ylim=(0, None), title="transform")
     left.set_ylabel("time in JAX matrix products")
     left.legend()
     others = [m for m in found if m["what"] in ("kernel", "pass")]

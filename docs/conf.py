@@ -8,6 +8,8 @@ import ntksketch
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent
 GENERATED = HERE / "generated"
+BENCHMARKS = ("main", "frontier", "uci", "sparse", "speed")  # of which the pages show results
+MISSING = "No results are recorded yet.\n"
 
 project = "ntksketch"
 author = "The ntksketch developers"
@@ -23,7 +25,12 @@ extensions = [
     "myst_nb",
 ]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "_templates", "generated/benchmarks.md"]
+exclude_patterns = [
+    "_build",
+    "_templates",
+    "generated/benchmark_*.md",
+    "generated/which_method.md",
+]
 templates_path = ["_templates"]
 
 html_theme = "pydata_sphinx_theme"
@@ -47,13 +54,23 @@ def gather(app):
     for notebook in REPOSITORY.glob("notebooks/*.ipynb"):
         shutil.copy(notebook, GENERATED)
     results = REPOSITORY / "benchmarks" / "results"
-    table, plot = results / "main.md", results / "main.png"
-    text = table.read_text() if table.exists() else "No results are recorded yet.\n"
+    for name in BENCHMARKS:
+        (GENERATED / f"benchmark_{name}.md").write_text(report(results, name))
+    page = results / "which_method.md"
+    (GENERATED / "which_method.md").write_text(page.read_text() if page.exists() else MISSING)
+
+
+def report(results, name):
+    """Return the table of a benchmark, its plot copied and added; or that there is none."""
+    table, plot = results / f"{name}.md", results / f"{name}.png"
+    if not table.exists():
+        return MISSING
+    text = table.read_text()
     if plot.exists():
         shutil.copy(plot, GENERATED)
         if plot.name not in text:
-            text += f"\n![Error and time of every method]({plot.name})\n"
-    (GENERATED / "benchmarks.md").write_text(text)
+            text += f"\n![What was measured, as curves]({plot.name})\n"
+    return text
 
 
 def setup(app):

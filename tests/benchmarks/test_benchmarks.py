@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import imports, main, results, ridge, runner, speed
+from benchmarks import frontier, imports, main, results, ridge, runner, sparse, speed, uci
 from benchmarks.__main__ import command
 from benchmarks.datasets import VARIABLE, load
 from benchmarks.exact import solve_kernel_ridge
@@ -199,12 +199,13 @@ def test_a_failure_in_the_process_is_an_outcome():
 
 def test_speed(tmp_path):
     settings = speed.settings(True) | TINY
-    keys = {"transform 1 default", "kernel depth 3", "pass", "factorise"}
+    keys = {"transform 1 default", "landmarks 1", "kernel depth 3", "pass", "factorise"}
     data = saved(tmp_path / "speed.json", speed, settings, keys)
     assert {m["key"] for m in data["measurements"]} == keys
     labels = [row[0] for row in rows_of(speed.table(data))]
     assert labels == [
         "transform, depth 1, default",
+        "kernel with landmarks, depth 1",
         "kernel, depth 3",
         "StreamingRidge, pass",
         "StreamingRidge, one penalty",
@@ -224,7 +225,7 @@ def test_main(tmp_path):
     assert render(tmp_path / "main.json")[2].stat().st_size > 0
 
 
-@pytest.mark.parametrize("module", [imports, speed, main])
+@pytest.mark.parametrize("module", [imports, sparse, speed, uci, main, frontier])
 def test_full_configurations_have_distinct_keys_and_estimates(module):
     settings = module.settings(False)
     configurations = module.configurations(settings)

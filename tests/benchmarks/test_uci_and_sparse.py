@@ -1,0 +1,120 @@
+"""Small classification sets and sparse rows: logic, tables and plots."""
+
+import numpy as np
+import pytest
+
+from benchmarks import sparse, uci, uci_drawing, which_method
+from benchmarks.datasets import VARIABLE, load_folds
+from benchmarks.rendering import render
+from benchmarks.results import Results
+
+
+def saved(folder, module, settings, measured):
+    name = module.__name__.rpartition(".")[2]
+    results = Results(folder / f"{name}.json", name, settings, resume=False)
+    for configuration, outcome in measured:
+        results.add(configuration, outcome, 0.0)
+    return results.data
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Make a set of two classes far apart, and one with a test part."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60, dtype=np.int32) % 2
+    X = (rng.standard_normal((60, 4)) + 4 * y[:, None]).astype(np.float32)
+    order = rng.permutation(60)
+    parts = {"tune_train": order[:30], "tune_val": order[30:]}
+    for k in range(4):
+        test = order[15 * k : 15 * k + 15]
+        parts |= {f"fold{k}_test": test, f"fold{k}_train": np.setdiff1d(order, test)}
+    (tmp_path / "uci121").mkdir()
+    np.savez(tmp_path / "uci121/iris.npz", X=X, y=y, **parts)
+    np.savez(tmp_path / "uci121/monks-1.npz", X_train=X, y_train=y, X_test=X[:3], **parts)
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def test_folds(folder):
+    folds = load_folds("monks-1")
+    assert folds.X.shape == (60, 4)
+    few = folds.capped(20)
+    assert len(few.X) == len(few.y) == 20
+    for parts in (few.tuning, *few.folds):
+        np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(20))
+    row = few.folds[0][1][0]
+    [where] = np.flatnonzero(np.all(few.X[row] == folds.X, axis=1))
+    assert where in folds.folds[0][1]
+    with pytest.raises(RuntimeError, match=r"uci121/zoo\.npz is not in"):
+        load_folds("zoo")
+
+
+def test_uci(folder):
+    settings = uci.settings(True) | {"feature_method": "random-features"}
+    configuration = {"key": "iris", "data": "iris"}
+    data = saved(folder, uci, settings, [(configuration, uci.measure(configuration, settings))])
+    accuracy = data["measurements"][0]["accuracy"]
+    assert set(accuracy) == set(uci_drawing.METHODS)
+    assert all(value > 0.9 for value in accuracy.values())
+    assert "| iris | 60 | 4 | 2 |" in uci.table(data)
+    assert render(folder / "uci.json")[2].stat().st_size > 0
+
+
+def test_uci_aggregates():
+    accuracy = np.array([[0.9, 0.9, 0.8], [1.0, 0.94, 0.92]])
+    found = uci_drawing.aggregate(accuracy)
+    np.testing.assert_allclose(found["Friedman rank"], [1.25, 1.75, 3])
+    np.testing.assert_allclose(found["mean"], [0.95, 0.92, 0.86])
+    np.testing.assert_allclose(found["P90"], [1, 1, 0.5])
+    np.testing.assert_allclose(found["P95"], [1, 0.5, 0])
+    np.testing.assert_allclose(found["PMA"], [1, 0.97, (0.8 / 0.9 + 0.92) / 2])
+    d = uci_drawing.difference(
+        np.array([[0.5, 0.4], [0.6, 0.6], [0.7, 0.8]]), *uci_drawing.METHODS[:2]
+    )
+    assert (d["wins"], d["ties"], d["losses"]) == (1, 1, 1)
+    assert d["mean"] == pytest.approx(0)
+    assert d["error"] == pytest.approx(0.1 / 3**0.5)
+
+
+def test_one_class_in_a_part_is_predicted():
+    y = np.array([1, 1, 0, 1])
+    parts = np.array([0, 1]), np.array([2, 3])
+    assert uci.machine_accuracy(np.eye(4), y, parts, C=1.0) == 0.5
+
+
+def test_text_like_rows():
+    X = sparse.text_like(50, 10_000, 40, seed=0)
+    assert X.shape == (50, 10_000)
+    assert 0.6 * 2000 < X.nnz <= 2000
+    assert X.dtype == np.float32
+    np.testing.assert_allclose(X.multiply(X).sum(axis=1), 1, rtol=1e-5)
+    words = np.sort(np.bincount(X.indices, minlength=10_000))[::-1]
+    assert words[0] > 10 * max(words[100], 1)  # a few words are in most rows
+    again = sparse.text_like(50, 10_000, 40, seed=0)
+    np.testing.assert_array_equal(X.indices, again.indices)
+
+
+def test_sparse(tmp_path):
+    tiny = {"n_rows": 30, "columns": [100, 300], "columns_of_slow": 100, "depth": 1}
+    settings = sparse.settings(True) | tiny
+    keys = ("random-features", "count-sketch")
+    chosen = [c for c in sparse.configurations(settings) if c["method"] in keys]
+    assert ("count-sketch", 300) not in {(c["method"], c["columns"]) for c in chosen}
+    outcomes = [(c, sparse.measure(c, settings)) for c in chosen]
+    data = saved(tmp_path, sparse, settings, outcomes)
+    by_entries, by_columns = sparse.series(data, "random-features")
+    assert [x for x, _ in by_columns] == [100, 300]
+    assert len(by_entries) == 2
+    assert "| random features | 300 |" in sparse.table(data)
+    assert render(tmp_path / "sparse.json")[2].stat().st_size > 0
+
+
+def test_the_page_needs_no_more_than_one_benchmark(tmp_path):
+    accuracy = dict.fromkeys(uci_drawing.METHODS, 0.5) | {"NTK": 0.75}
+    outcome = {"accuracy": accuracy, "n_rows": 9, "n_rows_before": 9, "seconds": {}}
+    configurations = [({"key": name, "data": name}, outcome) for name in ("a", "b")]
+    saved(tmp_path, uci, uci.settings(False), configurations)
+    [path] = which_method.write(tmp_path)
+    page = path.read_text()
+    assert "NTK is +25.00 ± 0.00 points from random forest" in page
+    assert "| not measured |" in page
