@@ -239,7 +239,7 @@ def _diagonal(
     target: Architecture | ZonalKernel, kind: str, norms: np.ndarray, name: str
 ) -> np.ndarray:
     """Return the kernel of rows with themselves, checked: it bounds the kernel of all pairs."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"), precision(norms.dtype):
         if isinstance(target, ZonalKernel):
             diagonal = norms * target.evaluate(np.ones(1)).astype(norms.dtype)
         else:
