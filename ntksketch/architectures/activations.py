@@ -202,6 +202,14 @@ class Elementwise(Activation):
             raise ValueError(f"degree must be in 1 to 200, got {self.degree}")
         object.__setattr__(self, "degree", int(self.degree))
 
+    def __repr__(self) -> str:
+        parts = [getattr(self.function, "__name__", repr(self.function))]
+        if self.derivative is not None:
+            parts.append(getattr(self.derivative, "__name__", repr(self.derivative)))
+        if self.degree != type(self).degree:
+            parts.append(f"degree={self.degree}")
+        return f"Elementwise({', '.join(parts)})"
+
 
 def check_activation(value: object) -> Activation:
     """Return `value` if it describes an activation, else raise a TypeError that says what came."""

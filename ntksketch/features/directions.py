@@ -17,8 +17,15 @@ from ntksketch.sketches.draws import generator
 SAMPLINGS = ("gaussian", "leverage", "orthogonal")
 
 
-def sample_directions(key: jax.Array, sampling: str, n_directions: int, dim: int) -> np.ndarray:
-    r"""Draw directions for the rectifier.
+def sample_directions(
+    key: jax.Array,
+    sampling: str,
+    n_directions: int,
+    dim: int,
+    *,
+    gaussian_lengths: bool = False,
+) -> np.ndarray:
+    r"""Draw directions for an activation.
 
     Parameters
     ----------
@@ -32,6 +39,9 @@ def sample_directions(key: jax.Array, sampling: str, n_directions: int, dim: int
         unit vector. "orthogonal" takes those unit vectors in blocks of d orthonormal ones.
     n_directions, dim : int
         Numbers of rows and columns.
+    gaussian_lengths : bool, default=False
+        Give orthogonal directions independent lengths, chi variables with d degrees of freedom:
+        each row is then N(0, I), as activations that are not homogeneous need.
 
     Returns
     -------
@@ -49,6 +59,9 @@ def sample_directions(key: jax.Array, sampling: str, n_directions: int, dim: int
             _orthonormal_rows(rng, min(dim, n_directions - start), dim)
             for start in range(0, n_directions, dim)
         ]
+        if gaussian_lengths:
+            lengths = np.sqrt(rng.chisquare(dim, n_directions))
+            return lengths[:, None] * np.concatenate(blocks)
         return np.sqrt(dim) * np.concatenate(blocks)
     normal = rng.standard_normal((n_directions, dim))
     if sampling == "gaussian":

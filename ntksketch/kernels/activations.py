@@ -123,7 +123,7 @@ def _(layer: Sin, covariance: jax.Array, rows: jax.Array, columns: jax.Array):
     positive = covariance >= 0
     size = jnp.where(positive, covariance, -covariance)
     apart = jnp.maximum(rows[:, None] + columns[None, :] - 2 * size, 0)
-    near = jnp.exp(-layer.frequency**2 * apart / 2)
+    near = jnp.exp(-(layer.frequency**2) * apart / 2)
     change = jnp.expm1(-2 * layer.frequency**2 * size) / 2
     value = near * (sine + jnp.where(positive, -double, 1) * change)
     slope = near * (cosine + jnp.where(positive, double, 1) * change)

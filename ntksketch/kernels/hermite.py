@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntksketch.architectures import Elementwise
+from ntksketch.data.blocks import block_slices, pad_rows, padded_rows
 
 _REACH = 12.0  # standard deviations
 _NODES = 200  # on each side of zero
+_BLOCK = 4096  # rows at a time
 _NOTICEABLE = 0.01  # share of a mean square beyond the degree that is worth a warning
 
 
@@ -85,11 +87,31 @@ def _matmul(values: jax.Array, table: NDArray) -> jax.Array:
 
 
 def mean_squares(layer: Elementwise, variance: Any) -> tuple[Any, Any]:
-    """Return E f(u)^2 and E f'(u)^2 for variances of shape (n,), by quadrature."""
-    *functions, table = _at_nodes(layer, variance)
-    squares = [_matmul(values**2, table[:, 0]) for values in functions]
-    value, slope = squares if isinstance(variance, jax.Array) else map(np.asarray, squares)
+    """Return E f(u)^2 and E f'(u)^2 for variances of shape (n,), by quadrature.
+
+    NumPy in, NumPy out.
+    """
+    if isinstance(variance, jax.Array):
+        value, slope = _mean_squares(layer, variance)
+    else:
+        value, slope = _in_blocks(_mean_squares, layer, variance)
     return value, slope
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _mean_squares(layer: Elementwise, variance: jax.Array) -> jax.Array:
+    *functions, table = _at_nodes(layer, variance)
+    return jnp.stack([_matmul(values**2, table[:, 0]) for values in functions])
+
+
+def _in_blocks(function: Any, layer: Elementwise, variance: NDArray) -> NDArray:
+    """Evaluate a function of variances with two results, for any number of rows."""
+    height = padded_rows(len(variance), _BLOCK)
+    parts = [
+        np.asarray(function(layer, pad_rows(variance[part], height)))[:, : part.stop - part.start]
+        for part in block_slices(len(variance), height)
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def _coefficients(values: jax.Array, table: NDArray) -> jax.Array:
@@ -133,26 +155,34 @@ def _series(left: jax.Array, right: jax.Array, t: jax.Array) -> jax.Array:
     return jax.lax.fori_loop(0, last + 1, step, jnp.zeros_like(t))
 
 
-def warn_of_truncation(layer: Elementwise, variance: Any) -> None:
+def warn_of_truncation(layer: Elementwise, variance: NDArray) -> None:
     """Warn if a noticeable part of the function or its derivative is beyond the degree.
 
     Parameters
     ----------
     layer : Elementwise
         The activation.
-    variance : array of shape (n,)
+    variance : ndarray of shape (n,)
         Variances of the pre-activations.
     """
+    value, slope = _in_blocks(_shares_beyond, layer, variance).max(axis=1)
+    if max(value, slope) > _NOTICEABLE:
+        warnings.warn(
+            f"the Hermite expansion of {layer} to degree {layer.degree} leaves out {value:.1%} of "
+            f"the mean square of the function and {slope:.1%} of the derivative's, and the kernel "
+            "of nearly parallel rows errs by up to as much; raise the degree or scale the rows "
+            "down",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _shares_beyond(layer: Elementwise, variance: jax.Array) -> jax.Array:
     *functions, table = _at_nodes(layer, variance)
-    for name, values in zip(("function", "derivative"), functions, strict=True):
-        square = np.asarray(_matmul(values**2, table[:, 0]), np.float64)
-        beyond = np.asarray((_coefficients(values, table)[:, -2:] ** 2).sum(axis=1), np.float64)
-        share = (beyond / np.where(square > 0, square, 1)).max()
-        if share > _NOTICEABLE:
-            warnings.warn(
-                f"the Hermite expansion of {layer} leaves {share:.1%} of the mean square of its "
-                f"{name} beyond degree {layer.degree}, which blurs the kernel of nearly parallel "
-                "rows by as much; raise the degree or scale the rows down",
-                UserWarning,
-                stacklevel=4,
-            )
+    shares = []
+    for values in functions:
+        square = _matmul(values**2, table[:, 0])
+        beyond = (_coefficients(values, table)[:, -2:] ** 2).sum(axis=1)
+        shares.append(beyond / jnp.where(square > 0, square, 1))
+    return jnp.stack(shares)
