@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
 from ntksketch.architectures import Architecture, mlp
@@ -99,16 +98,6 @@ class NTKKernel(Kernel):
         bounds = getattr(self, f"{name}_bounds") if getattr(self, name) else "fixed"
         return Hyperparameter(name, "numeric", bounds)
 
-    @overload
-    def __call__(
-        self, X: Any, Y: Any = None, eval_gradient: Literal[False] = False
-    ) -> NDArray[np.float64]: ...
-
-    @overload
-    def __call__(
-        self, X: Any, Y: Any = None, eval_gradient: bool = ...
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
-
     def __call__(self, X: Any, Y: Any = None, eval_gradient: bool = False) -> Any:
         r"""Evaluate the kernel.
 
@@ -150,7 +139,7 @@ class NTKKernel(Kernel):
             return parts[0], np.moveaxis(parts[1:], 0, -1)
         return parts[0].item() if single else parts[0]
 
-    def diag(self, X: Any) -> NDArray[np.float64]:
+    def diag(self, X: Any) -> Any:
         """Evaluate the kernel of every row with itself.
 
         Parameters
@@ -169,7 +158,7 @@ class NTKKernel(Kernel):
             return diagonal_of_deviations(target, kind, deviations, X)
         return kernel_diag(target, X, kind=kind)
 
-    def is_stationary(self) -> bool:
+    def is_stationary(self) -> Any:
         """Say whether the kernel depends on differences of rows only.
 
         Returns

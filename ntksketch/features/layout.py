@@ -109,8 +109,8 @@ def _row_entries(
 ) -> int:
     """Bound the entries of a row and of what the activations make of it, all kept to the end.
 
-    Besides its columns, twice, an activation takes three copies of psi padded to a power of two: what
-    a transform reads, writes and works in.
+    Besides its columns, twice, an activation takes three copies of psi padded to a power of two:
+    what a transform reads, writes and works in.
     """
     widths, entries, remaining = Widths(n_features, 0), n_features, iter(layouts)
     for layer in as_layers(architecture):

@@ -58,8 +58,8 @@ class RandomFeatures(Method):
         (u + |u|)/2` and :math:`\mathrm{step} = (1 + \mathrm{sign})/2`, one half of each is linear
         in phi or psi; it is sketched by itself, and the directions are spent on absolute values and
         signs; so it goes for every slope of :class:`~ntksketch.LeakyRelu`, and other activations do
-        without pairs. The sketch samples its coordinates without replacement. Features of hidden layers
-        are scaled, row by row, to the norms that the exact kernel gives.
+        without pairs. The sketch samples its coordinates without replacement. Features of hidden
+        layers are scaled, row by row, to the norms that the exact kernel gives.
     relu_fraction : float, default=None
         Part of a layer's columns that goes to phi', in (0, 1); None takes 1/2.
     n_steps : int, default=None
@@ -188,8 +188,8 @@ class RandomFeatureMap(NamedTuple):
     ----------
     plan : Plan
     params : tuple
-        A :class:`ActivationParams` for each activation, then the fold (a CountSketch) or None: a pytree
-        of arrays.
+        A :class:`ActivationParams` for each activation, then the fold (a CountSketch) or None: a
+        pytree of arrays.
     """
 
     plan: Plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ntksketch.architectures import Architecture, Dense
+from ntksketch.architectures import Architecture, Dense, serial
 from ntksketch.architectures.layers import as_layers
 from ntksketch.data.blocks import require_memory, tile_side
 from ntksketch.kernels.gram import (
@@ -83,7 +84,10 @@ def kernel_of_deviations(
     )
     rows = squared_norms(X)
     columns = rows if symmetric else squared_norms(Y)
-    check_expansions(architecture, rows if symmetric else np.concatenate([rows, columns]))
+    network = serial(
+        *(replace(a, **deviations) if isinstance(a, Dense) else a for a in as_layers(architecture))
+    )
+    check_expansions(network, rows if symmetric else np.concatenate([rows, columns]))
     K = np.empty(shape)
     with precision(np.float64):
         block = functools.partial(_block, architecture, kind, gradient, deviations)
@@ -94,8 +98,7 @@ def kernel_of_deviations(
             K[:, index, index] = _diagonal(architecture, kind, gradient, deviations, rows)
     if not np.isfinite(K).all():
         raise ValueError(
-            f"the kernel of {architecture} overflows at {deviations}; scale the rows or the "
-            "standard deviations down"
+            f"the kernel of {network} overflows; scale the rows or the standard deviations down"
         )
     return K
 

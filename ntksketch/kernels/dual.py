@@ -120,7 +120,7 @@ def relu_dual(cosine: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 @relu_dual.defjvp
 def _(primals, tangents):
-    """The derivatives are kappa0 and an infinite one at t = 1, where cosines do not change."""
+    """Differentiate: kappa0, and an infinite slope at t = 1, where cosines do not change."""
     (cosine,), (change,) = primals, tangents
     kappa1, kappa0 = relu_dual(cosine)
     square = (1 - cosine) * (1 + cosine)

@@ -271,7 +271,7 @@ def check_expansions(target: Architecture | ZonalKernel, norms: np.ndarray) -> N
         state = Variance(norms, np.zeros_like(norms))  # pyright: ignore
         for layer in layers:
             if isinstance(layer, Elementwise):
-                warn_of_truncation(layer, state.nngp)
+                warn_of_truncation(layer, np.asarray(state.nngp))
             state = propagate_variance(layer, state)
 
 
