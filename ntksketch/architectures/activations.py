@@ -154,8 +154,8 @@ class Elementwise(Activation):
     Parameters
     ----------
     function : callable
-        Function of an array to an array of the same shape, written with :mod:`jax.numpy`; defined
-        at the top of a module if the layer is to be pickled.
+        Function of an array to an array of the same shape, written with :mod:`jax.numpy`. To be
+        pickled, it must be a plain function defined at the top of a module.
     derivative : callable, default=None
         Its derivative; None differentiates the function by JAX.
     degree : int, default=64
