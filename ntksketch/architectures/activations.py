@@ -185,7 +185,7 @@ class Elementwise(Activation):
     >>> arch = ntk.mlp(depth=1, activation=ntk.Elementwise(jnp.tanh))
     >>> ntk.kernel(arch, [[1.0, 0.0], [0.0, 2.0]]).round(4)
     array([[0.8587, 0.    ],
-           [0.    , 1.513 ]])
+           [0.    , 1.6591]])
     """
 
     function: Callable[[Any], Any]

@@ -59,7 +59,7 @@ def test_is_the_exact_kernel(kind):
         (ntk.mlp(2), "ntk"),
         (ntk.mlp(2), "nngp"),
         (ntk.mlp(2, activation=ntk.Erf()), "ntk"),
-        (ntk.mlp(1, activation=ntk.Elementwise(jnp.tanh)), "ntk"),
+        (ntk.mlp(1, activation=ntk.Elementwise(jnp.tanh)), "nngp"),
     ],
     ids=repr,
 )

@@ -38,8 +38,13 @@ ACTIVATIONS = [
 def test_slopes_are_derivatives(activation):
     with precision(np.float64):
         z = jnp.linspace(-3, 3, 10)[None]  # without zero
-        _, change = jax.jvp(lambda z: values(activation, z), (z,), (jnp.ones_like(z),))
-        np.testing.assert_allclose(slopes(activation, z), change, rtol=1e-12)
+        change, slope = jax.jit(
+            lambda z: (
+                jax.jvp(lambda z: values(activation, z), (z,), (jnp.ones_like(z),))[1],
+                slopes(activation, z),
+            )
+        )(z)
+    np.testing.assert_allclose(slope, change, rtol=1e-12)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -47,8 +52,7 @@ def test_slopes_are_derivatives(activation):
     ("activation", "method"),
     [
         (LeakyRelu(0.2), RandomFeatures()),
-        (LeakyRelu(-1.7), RandomFeatures("leverage")),
-        (LeakyRelu(0.2), RandomFeatures("gaussian", variance_reduction=False)),
+        (LeakyRelu(-1.7), RandomFeatures("leverage", variance_reduction=False)),
         (Erf(), RandomFeatures()),
         (Gelu(), RandomFeatures("gaussian", "tensor-sketch")),
         (Sin(0.7, 1.3, 0.4), RandomFeatures(product="exact")),
@@ -85,10 +89,9 @@ def test_sparse_rows_equal_dense_rows():
     np.testing.assert_allclose(sparse, Z, atol=1e-12)
 
 
-@pytest.mark.parametrize("activation", [LeakyRelu(0.2), Gelu()], ids=repr)
-def test_deeper_features_approach_the_exact_kernel(activation):
+def test_deeper_features_approach_the_exact_kernel():
     X = load_digits().data[:40].astype(np.float32) / 16
-    architecture = ntk.mlp(2, activation=activation, weight_std=1.2)
+    architecture = ntk.mlp(2, activation=Gelu(), weight_std=1.2)
     K = ntk.kernel(architecture, X.astype(np.float64))
     small, large = (
         np.mean(
