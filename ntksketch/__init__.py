@@ -4,30 +4,56 @@ Exact kernels of infinitely wide networks, explicit features that approximate th
 the data, ridge regression on the features, and checks of the error against the exact kernel.
 """
 
-from ntksketch.architectures import Architecture, Dense, Relu, Serial, mlp, serial
+from ntksketch.architectures import (
+    Activation,
+    Architecture,
+    Dense,
+    Elementwise,
+    Erf,
+    Gelu,
+    LeakyRelu,
+    Relu,
+    Serial,
+    Sin,
+    mlp,
+    serial,
+)
 from ntksketch.diagnostics import (
     KernelErrorReport,
     check_features,
     suggest_n_components,
 )
-from ntksketch.estimators import NTKClassifier, NTKFeatures, NTKRegressor, StreamingRidge
+from ntksketch.estimators import (
+    NTKClassifier,
+    NTKFeatures,
+    NTKKernel,
+    NTKRegressor,
+    StreamingRidge,
+)
 from ntksketch.features import Gegenbauer, Nystroem, RandomFeatures
 from ntksketch.kernels import kernel, kernel_diag, zonal
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Activation",
     "Architecture",
     "Dense",
+    "Elementwise",
+    "Erf",
     "Gegenbauer",
+    "Gelu",
     "KernelErrorReport",
+    "LeakyRelu",
     "NTKClassifier",
     "NTKFeatures",
+    "NTKKernel",
     "NTKRegressor",
     "Nystroem",
     "RandomFeatures",
     "Relu",
     "Serial",
+    "Sin",
     "StreamingRidge",
     "check_features",
     "kernel",

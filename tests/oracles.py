@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 from scipy.linalg import hadamard
+from scipy.special import erf
 
 # ---------------------------------------------------------------------------------------------
 # Sketches: the matrix S of each map, so that the sketch of the rows X is X @ S
@@ -76,8 +77,42 @@ def relu_products(angle):
     return 2 * relu, 2 * step
 
 
+def normal_density(z):
+    return np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+
+
+def pointwise(layer):
+    """The function of an activation and its derivative, of NumPy arrays."""
+    name = type(layer).__name__
+    if name == "Erf":
+        return erf, lambda z: 2 / np.sqrt(np.pi) * np.exp(-z * z)
+    if name == "Gelu":
+        law = lambda z: (1 + erf(z / np.sqrt(2))) / 2  # noqa: E731
+        return lambda z: z * law(z), lambda z: law(z) + z * normal_density(z)
+    if name == "Sin":
+        a, b, c = layer.amplitude, layer.frequency, layer.phase
+        return lambda z: a * np.sin(b * z + c), lambda z: a * b * np.cos(b * z + c)
+    if name == "Elementwise":
+        return layer.function, layer.derivative
+    raise NotImplementedError(layer)
+
+
+def gaussian_products(function, xx, yy, xy):
+    """E f(u)f(v) for normal u, v with these covariances, on a grid of two independent normals.
+
+    Equal steps converge faster than any power for smooth functions under a normal density.
+    """
+    step = 1 / 10
+    z = np.arange(-9, 9 + step, step)
+    weight = step * normal_density(z)
+    u = math.sqrt(xx) * z[:, None]
+    along = xy / math.sqrt(xx) if xx > 0 else 0.0
+    v = along * z[:, None] + math.sqrt(max(yy - along**2, 0.0)) * z[None, :]
+    return float(weight @ (function(u) * function(v)) @ weight)
+
+
 def kernels_of_pair(architecture, x, y, same_row):
-    """NNGP and NTK of a pair of rows, for layers that are Dense or Relu."""
+    """NNGP and NTK of a pair of rows, layer by layer."""
     pairs = ((x, x), (y, y), (x, y))
     xx, yy, xy = (math.fsum(a * b for a, b in zip(*pair, strict=True)) for pair in pairs)
     ntk = 0.0
@@ -86,16 +121,24 @@ def kernels_of_pair(architecture, x, y, same_row):
             weight, bias = layer.weight_std**2, layer.bias_std**2
             xx, yy, xy = (weight * s + bias for s in (xx, yy, xy))
             ntk = weight * ntk + xy  # earlier parameters, then this layer's own
-        elif type(layer).__name__ == "Relu":
+        elif type(layer).__name__ in ("Relu", "LeakyRelu"):
             length = math.sqrt(xx) * math.sqrt(yy)
             if length == 0:  # one of the pre-activations is zero for certain
                 xy, ntk = 0.0, 0.0
                 continue
             angle = 0.0 if same_row else math.acos(max(-1.0, min(1.0, xy / length)))
             relu, step = relu_products(angle)
-            xy, ntk = length * relu, ntk * step
+            # (1 - a) relu(z) + a z, by E relu(u) v = xy/2 and E step(u) = 1/2
+            a, scale = layer.slope, 2 / (1 + layer.slope**2)
+            cross = a * (1 - a) + a**2
+            xy = scale * ((1 - a) ** 2 * length * relu / 2 + cross * xy)
+            ntk = ntk * scale * ((1 - a) ** 2 * step / 2 + cross)
         else:
-            raise NotImplementedError(layer)
+            function, derivative = pointwise(layer)
+            ntk = ntk * gaussian_products(derivative, xx, yy, xy)
+            xx, yy, xy = (
+                gaussian_products(function, *s) for s in ((xx, xx, xx), (yy, yy, yy), (xx, yy, xy))
+            )
     return xy, ntk
 
 

@@ -239,6 +239,7 @@ CHECKS = {
 # start with a symbol and end with a formula), RT02 (names of single return values), YD01.
 
 WITHOUT_EXAMPLE = {
+    "Activation",  # abstract
     "Architecture",  # abstract
     "Serial",  # made by serial, which has one
     "ZonalKernel",  # made by zonal.ntk and zonal.nngp, which have one

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from numbers import Integral
 
-from ntksketch.architectures.layers import Dense, Relu, Serial, serial
+from ntksketch.architectures.activations import Activation, Relu, check_activation
+from ntksketch.architectures.layers import Dense, Serial, serial
+
+_RELU = Relu()
 
 
-def mlp(depth: int, *, weight_std: float = 1.0, bias_std: float = 0.0) -> Serial:
-    r"""Multilayer perceptron with `depth` hidden ReLU layers and a linear readout.
+def mlp(
+    depth: int,
+    *,
+    activation: Activation = _RELU,
+    weight_std: float = 1.0,
+    bias_std: float = 0.0,
+) -> Serial:
+    r"""Multilayer perceptron with `depth` hidden layers and a linear readout.
 
-    Without bias its kernels obey, with :math:`S_0 = T_0 = \langle x, y\rangle`,
+    With rectifiers and without bias its kernels obey, with :math:`S_0 = T_0 = \langle x, y\rangle`,
 
     .. math::
 
@@ -24,18 +33,22 @@ def mlp(depth: int, *, weight_std: float = 1.0, bias_std: float = 0.0) -> Serial
     ----------
     depth : int
         Number :math:`L` of hidden layers, at least 1.
+    activation : Activation, default=Relu()
+        What the hidden layers apply to every unit: :class:`Relu`, :class:`LeakyRelu`,
+        :class:`Erf`, :class:`Gelu`, :class:`Sin` or any function, :class:`Elementwise`.
     weight_std, bias_std : float
         Standard deviations of every :class:`Dense` layer.
 
     Returns
     -------
     Serial
-        ``(Dense, Relu) * depth, Dense``.
+        ``(Dense, activation) * depth, Dense``.
 
     Raises
     ------
     TypeError, ValueError
-        If `depth` is not a whole number of at least 1, or a standard deviation is negative.
+        If `depth` is not a whole number of at least 1, `activation` is none, or a standard
+        deviation is negative.
 
     References
     ----------
@@ -55,4 +68,4 @@ def mlp(depth: int, *, weight_std: float = 1.0, bias_std: float = 0.0) -> Serial
             f"depth must be at least 1 hidden layer, got {depth}; for a linear model use Dense()"
         )
     dense = Dense(weight_std, bias_std)
-    return serial(*(dense, Relu()) * int(depth), dense)
+    return serial(*(dense, check_activation(activation)) * int(depth), dense)

@@ -32,13 +32,18 @@ class Architecture:
     def __repr__(self) -> str:
         return short_repr(self)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Architecture:
+        # frozen: and a copied function inside would compare unequal and compile again
+        return self
 
-def _set_std(layer: Architecture, name: str, value: Any) -> None:
-    """Store a standard deviation on a frozen layer as a float, or say what is wrong with it."""
+
+def set_real(layer: Architecture, name: str, value: Any, least: float = -math.inf) -> None:
+    """Store a number on a frozen layer as a float, or say what is wrong with it."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a real number, got {value!r}")
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"{name} must be finite and at least 0, got {value!r}")
+    if not math.isfinite(value) or value < least:
+        limit = "" if least == -math.inf else f" and at least {least:g}"
+        raise ValueError(f"{name} must be finite{limit}, got {value!r}")
     object.__setattr__(layer, name, float(value))
 
 
@@ -76,22 +81,8 @@ class Dense(Architecture):
     bias_std: float = 0.0
 
     def __post_init__(self) -> None:
-        _set_std(self, "weight_std", self.weight_std)
-        _set_std(self, "bias_std", self.bias_std)
-
-
-@dataclass(frozen=True, repr=False)
-class Relu(Architecture):
-    r"""The rectifier :math:`z \mapsto \sqrt 2 \max(z, 0)`.
-
-    The factor :math:`\sqrt 2` keeps the variance: the diagonal of the NNGP kernel passes unchanged.
-
-    Examples
-    --------
-    >>> from ntksketch import Relu
-    >>> Relu()
-    Relu()
-    """
+        set_real(self, "weight_std", self.weight_std, 0)
+        set_real(self, "bias_std", self.bias_std, 0)
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,7 +1,8 @@
 """The scikit-learn faces."""
 
 from ntksketch.estimators.features import NTKFeatures
+from ntksketch.estimators.kernel import NTKKernel
 from ntksketch.estimators.predictors import NTKClassifier, NTKRegressor
 from ntksketch.estimators.streaming_ridge import StreamingRidge
 
-__all__ = ["NTKClassifier", "NTKFeatures", "NTKRegressor", "StreamingRidge"]
+__all__ = ["NTKClassifier", "NTKFeatures", "NTKKernel", "NTKRegressor", "StreamingRidge"]

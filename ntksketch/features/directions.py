@@ -17,8 +17,15 @@ from ntksketch.sketches.draws import generator
 SAMPLINGS = ("gaussian", "leverage", "orthogonal")
 
 
-def sample_directions(key: jax.Array, sampling: str, n_directions: int, dim: int) -> np.ndarray:
-    r"""Draw directions for the rectifier.
+def sample_directions(
+    key: jax.Array,
+    sampling: str,
+    n_directions: int,
+    dim: int,
+    *,
+    gaussian_lengths: bool = False,
+) -> np.ndarray:
+    r"""Draw directions for an activation.
 
     Parameters
     ----------
@@ -32,6 +39,9 @@ def sample_directions(key: jax.Array, sampling: str, n_directions: int, dim: int
         unit vector. "orthogonal" takes those unit vectors in blocks of d orthonormal ones.
     n_directions, dim : int
         Numbers of rows and columns.
+    gaussian_lengths : bool, default=False
+        Give orthogonal directions independent lengths, chi variables with d degrees of freedom:
+        each row is then N(0, I), as activations that are not homogeneous need.
 
     Returns
     -------
@@ -45,7 +55,10 @@ def sample_directions(key: jax.Array, sampling: str, n_directions: int, dim: int
     """
     rng = generator(key)
     if sampling == "orthogonal":
-        return np.sqrt(dim) * uniform_directions(rng, n_directions, dim)
+        unit = uniform_directions(rng, n_directions, dim)
+        if gaussian_lengths:
+            return np.sqrt(rng.chisquare(dim, n_directions))[:, None] * unit
+        return np.sqrt(dim) * unit
     normal = rng.standard_normal((n_directions, dim))
     if sampling == "gaussian":
         return normal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ntksketch.architectures import Architecture, Relu
+from ntksketch.architectures import Activation, Architecture, Rectifier
 from ntksketch.architectures.layers import as_layers
 from ntksketch.features.state import Widths, linear_widths
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 _RELU_FRACTION = 0.5  # of a layer's columns, for phi'
 _LEAST_HIDDEN = 1024  # columns of hidden layers, which cost little below this
-_LINEAR_SHARE = 0.3  # of phi', for the linear half of the rectifier
-_CONSTANT_SHARE = 0.3  # of psi', for the constant half of the step function
+_LINEAR_SHARE = 0.3  # of phi', for the linear part of the rectifier
+_CONSTANT_SHARE = 0.3  # of psi', for the constant part of the step function
 
 
-class ReluLayout(NamedTuple):
-    """Numbers of columns of one rectifier's features.
+class ActivationLayout(NamedTuple):
+    """Numbers of columns of one activation's features.
 
     Attributes
     ----------
     rectified, linear : int
-        Columns of phi': one for each direction, and the linear half (0 unless directions come in
+        Columns of phi': one for each direction, and the linear part (0 unless directions come in
         pairs).
     constant, signed : int
-        Columns of psi': the constant half of the product (0 unless directions come in pairs) and
+        Columns of psi': the constant part of the product (0 unless directions come in pairs) and
         the rest.
     steps : int
         Directions of the step features.
@@ -53,8 +53,8 @@ class Plan(NamedTuple):
     architecture : Architecture
     kind : str
         "ntk" or "nngp".
-    layouts : tuple of ReluLayout
-        One for each rectifier.
+    layouts : tuple of ActivationLayout
+        One for each activation.
     width : int
         Number of columns of the layouts; more than `n_components` only where every part has just
         one or two, which are then folded.
@@ -67,7 +67,7 @@ class Plan(NamedTuple):
     method: RandomFeatures
     architecture: Architecture
     kind: str
-    layouts: tuple[ReluLayout, ...]
+    layouts: tuple[ActivationLayout, ...]
     width: int
     n_components: int
     row_entries: int
@@ -88,7 +88,7 @@ def make_plan(
         If `n_components` is too small; the message has the smallest that works.
     """
 
-    def layouts(n: int) -> tuple[ReluLayout, ...] | None:
+    def layouts(n: int) -> tuple[ActivationLayout, ...] | None:
         return _layouts(method, architecture, kind, n_features, n)
 
     width, found = n_components, layouts(n_components)
@@ -105,16 +105,16 @@ def make_plan(
 
 
 def _row_entries(
-    architecture: Architecture, layouts: tuple[ReluLayout, ...], n_features: int
+    architecture: Architecture, layouts: tuple[ActivationLayout, ...], n_features: int
 ) -> int:
-    """Bound the entries of a row and of what the rectifiers make of it, all kept to the end.
+    """Bound the entries of a row and of what the activations make of it, all kept to the end.
 
-    Besides its columns, twice, a rectifier takes three copies of psi padded to a power of two: what
-    a transform reads, writes and works in.
+    Besides its columns, twice, an activation takes three copies of psi padded to a power of two:
+    what a transform reads, writes and works in.
     """
     widths, entries, remaining = Widths(n_features, 0), n_features, iter(layouts)
     for layer in as_layers(architecture):
-        if not isinstance(layer, Relu):
+        if not isinstance(layer, Activation):
             widths = linear_widths(layer, widths)
             continue
         layout = next(remaining)
@@ -131,16 +131,17 @@ def _layouts(
     kind: str,
     n_features: int,
     n_components: int,
-) -> tuple[ReluLayout, ...] | None:
-    """Return the layout of every rectifier, or None if the columns do not suffice."""
+) -> tuple[ActivationLayout, ...] | None:
+    """Return the layout of every activation, or None if the columns do not suffice."""
     layers = as_layers(architecture)
-    positions = [i for i, layer in enumerate(layers) if isinstance(layer, Relu)]
+    positions = [i for i, layer in enumerate(layers) if isinstance(layer, Activation)]
     if not positions:
         raise ValueError(
-            f"{architecture} has no Relu: its kernel is linear, use the rows as they are"
+            f"{architecture} has no Relu or other activation: its kernel is linear, use the rows "
+            "as they are"
         )
     widths = Widths(n_features, 0)
-    layouts: list[ReluLayout] = []
+    layouts: list[ActivationLayout] = []
     for i, layer in enumerate(layers):
         if i not in positions:
             widths = linear_widths(layer, widths)
@@ -148,11 +149,11 @@ def _layouts(
         if kind == "nngp":
             widths = Widths(widths.phi, 0)
         if i == positions[-1]:
-            layout = _output_layout(method, widths, layers[i + 1 :], kind, n_components)
+            layout = _output_layout(method, layer, widths, layers[i + 1 :], kind, n_components)
         else:
             remaining = len(positions) - len(layouts)
             target = _hidden_components(method, widths, remaining, n_components)
-            layout = _divide(method, widths, target, 1)
+            layout = _divide(method, layer, widths, target, 1)
             if layout is None and method.hidden_components is not None:
                 raise ValueError(
                     f"hidden_components={target} is too small for {method} after a layer with "
@@ -168,7 +169,7 @@ def _layouts(
 def _hidden_components(
     method: RandomFeatures, widths: Widths, remaining: int, n_components: int
 ) -> int:
-    """Return the number of columns after a hidden rectifier."""
+    """Return the number of columns after a hidden activation."""
     if method.hidden_components is not None:
         return method.hidden_components
     if not method.variance_reduction and method.product != "exact":
@@ -181,31 +182,40 @@ def _hidden_components(
 
 def _output_layout(
     method: RandomFeatures,
+    layer: Architecture,
     widths: Widths,
     tail: tuple[Architecture, ...],
     kind: str,
     n_components: int,
-) -> ReluLayout | None:
-    """Divide the columns of the last rectifier, `tail` being the linear layers after it."""
+) -> ActivationLayout | None:
+    """Divide the columns of the last activation, `tail` being the linear layers after it."""
 
     def total(relu: int) -> int:
         after = Widths(relu, 0)
-        for layer in tail:
-            after = linear_widths(layer, after)
+        for linear in tail:
+            after = linear_widths(linear, after)
         return after.phi if kind == "nngp" else after.psi
 
     fixed = total(0)  # bias coordinates
     repeats = total(1) - fixed  # how often phi' appears in the output: once a Dense layer
-    return _divide(method, widths, n_components - fixed, repeats)
+    return _divide(method, layer, widths, n_components - fixed, repeats)
 
 
-def _divide(method: RandomFeatures, widths: Widths, target: int, repeats: int) -> ReluLayout | None:
+def in_pairs(method: RandomFeatures, layer: Architecture) -> bool:
+    """Say whether directions come with their opposites: rectifiers gain by it."""
+    return bool(method.variance_reduction) and isinstance(layer, Rectifier)
+
+
+def _divide(
+    method: RandomFeatures, layer: Architecture, widths: Widths, target: int, repeats: int
+) -> ActivationLayout | None:
     """Divide `target` columns between `repeats` copies of phi' and one psi'."""
-    parts = 1 + method.variance_reduction  # of phi' and of psi', each at least one column
+    paired = in_pairs(method, layer)
+    parts = 1 + paired  # of phi' and of psi', each at least one column
     relu = target // repeats if repeats else parts
     if not widths.psi:
-        phi = _divide_phi(method, widths.phi, relu)
-        return ReluLayout(*phi) if relu >= parts and relu * repeats == target else None
+        phi = _divide_phi(paired, widths.phi, relu)
+        return ActivationLayout(*phi) if relu >= parts and relu * repeats == target else None
     fraction = method.relu_fraction or _RELU_FRACTION
     relu = max(int(fraction * target / max(repeats, 1)), parts)
     product = target - repeats * relu
@@ -215,23 +225,23 @@ def _divide(method: RandomFeatures, widths: Widths, target: int, repeats: int) -
         relu = (target - product) // repeats if repeats else parts
         if relu < parts or relu * repeats + product != target:
             return None
-        constant = widths.psi if method.variance_reduction else 0
-        steps = copies - method.variance_reduction
+        constant = widths.psi if paired else 0
+        steps = copies - paired
     else:
         if product < parts:
             return None
-        constant = _share(method, _CONSTANT_SHARE, widths.psi, product)
+        constant = _share(paired, _CONSTANT_SHARE, widths.psi, product)
         steps = method.n_steps or max(1, (product - constant) // 3)
-    phi = _divide_phi(method, widths.phi, relu)
-    return ReluLayout(*phi, constant, product - constant, steps)
+    phi = _divide_phi(paired, widths.phi, relu)
+    return ActivationLayout(*phi, constant, product - constant, steps)
 
 
-def _divide_phi(method: RandomFeatures, width: int, relu: int) -> tuple[int, int]:
-    """Divide the columns of phi' between directions and the linear half."""
-    linear = _share(method, _LINEAR_SHARE, width, relu)
+def _divide_phi(paired: bool, width: int, relu: int) -> tuple[int, int]:
+    """Divide the columns of phi' between directions and the linear part."""
+    linear = _share(paired, _LINEAR_SHARE, width, relu)
     return relu - linear, linear
 
 
-def _share(method: RandomFeatures, share: float, width: int, columns: int) -> int:
-    """Return the columns of a half that is linear in features of `width` columns."""
-    return min(width, max(1, int(share * columns))) if method.variance_reduction else 0
+def _share(paired: bool, share: float, width: int, columns: int) -> int:
+    """Return the columns of a part that is linear in features of `width` columns."""
+    return min(width, max(1, int(share * columns))) if paired else 0

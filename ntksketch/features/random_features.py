@@ -1,4 +1,4 @@
-"""Random features of a ReLU network's NTK: arc-cosine features and sketched products."""
+"""Random features of a network's NTK: random units and sketched products."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 
-from ntksketch.architectures import Architecture, Relu
+from ntksketch.architectures import Activation, Architecture, Rectifier
 from ntksketch.architectures.layers import as_layers
+from ntksketch.features.activations import pair_shares, slopes, values
 from ntksketch.features.base import Method
 from ntksketch.features.directions import SAMPLINGS, sample_directions
-from ntksketch.features.layout import Plan, ReluLayout, make_plan
+from ntksketch.features.layout import ActivationLayout, Plan, in_pairs, make_plan
 from ntksketch.features.products import PRODUCTS, init_linear, init_product
 from ntksketch.features.state import Explicit, Widths, linear, linear_widths
 from ntksketch.kernels import ZonalKernel
@@ -38,14 +39,17 @@ class RandomFeatures(Method):
         \psi' = Q\big(\psi \otimes \sqrt{2/s}\,\mathrm{step}(V\phi)\big),
 
     where Q sketches the tensor product, and a :class:`~ntksketch.Dense` layer appends phi to psi.
-    The method as published is :meth:`published`; the defaults improve it as described below.
+    Other activations take the place of the rectifier and their derivatives that of its step. The
+    method as published is :meth:`published`; the defaults improve it as described below.
 
     Parameters
     ----------
     sampling : {"orthogonal", "leverage", "gaussian"}, default="orthogonal"
         Distribution of the directions. "gaussian" and "leverage" (the exact density proportional
         to :math:`|w|^2 N(0, I)`) are the published ones; "orthogonal" takes the leverage density's
-        directions in orthonormal blocks.
+        directions in orthonormal blocks. For activations that are not homogeneous the length
+        matters: "orthogonal" then gives each direction a length of its own, as a Gaussian vector
+        has, and "leverage" raises an error.
     product : {"tensor-srht", "tensor-sketch", "exact"}, default="tensor-srht"
         The sketch Q; "exact" forms the tensor product itself, with few steps.
     variance_reduction : bool, default=True
@@ -53,15 +57,16 @@ class RandomFeatures(Method):
         direction w stands for itself and its opposite -w. Since :math:`\mathrm{relu}(u) =
         (u + |u|)/2` and :math:`\mathrm{step} = (1 + \mathrm{sign})/2`, one half of each is linear
         in phi or psi; it is sketched by itself, and the directions are spent on absolute values and
-        signs. The sketch samples its coordinates without replacement. Features of hidden layers
-        are scaled, row by row, to the norms that the exact kernel gives.
+        signs; so it goes for every slope of :class:`~ntksketch.LeakyRelu`, and other activations do
+        without pairs. The sketch samples its coordinates without replacement. Features of hidden
+        layers are scaled, row by row, to the norms that the exact kernel gives.
     relu_fraction : float, default=None
         Part of a layer's columns that goes to phi', in (0, 1); None takes 1/2.
     n_steps : int, default=None
         Number of directions v of the step features; None takes a third of the columns of the
         sketched product. Ignored by ``product="exact"``, which uses as many as fit.
     hidden_components : int, default=None
-        Number of columns of phi' and psi' together after a hidden rectifier; None takes 3/8 of
+        Number of columns of phi' and psi' together after a hidden activation; None takes 3/8 of
         `n_components` but at least 1024, and `n_components` itself without variance reduction.
         Hidden columns cost time and do not come out.
 
@@ -131,12 +136,12 @@ class RandomFeatures(Method):
         key, fold_key = jax.random.split(key)
         widths, params, layouts = Widths(X.shape[1], 0), [], iter(plan.layouts)
         for layer in as_layers(target):
-            if not isinstance(layer, Relu):
+            if not isinstance(layer, Activation):
                 widths = linear_widths(layer, widths)
                 continue
             layout = next(layouts)
             key, subkey = jax.random.split(key)
-            params.append(_init_relu(subkey, self, layout, widths, X.dtype))
+            params.append(_init_activation(subkey, self, layer, layout, widths, X.dtype))
             widths = layout.widths
         fold = None
         if plan.width > n_components:
@@ -144,17 +149,17 @@ class RandomFeatures(Method):
         return RandomFeatureMap(plan, (*params, fold))
 
 
-class ReluParams(NamedTuple):
-    """Random parameters of one rectifier's features.
+class ActivationParams(NamedTuple):
+    """Random parameters of one activation's features.
 
     Attributes
     ----------
     relu : array of shape (a, k)
-        Directions of the rectifier as columns.
+        Directions of the activation as columns.
     linear : sketch or None
-        Sketch of phi alone, for the linear half of the rectifier.
+        Sketch of phi alone, for the linear part of a rectifier.
     steps : array of shape (a, s) or None
-        Directions of the step features as columns.
+        Directions of the derivative's features as columns.
     constant, product : sketch or None
         Sketches of psi alone and of its product with the steps.
     """
@@ -167,7 +172,7 @@ class ReluParams(NamedTuple):
 
 
 class Projections(NamedTuple):
-    """What a rectifier's features need from the incoming ones, linear in them."""
+    """What an activation's features need from the incoming ones, linear in them."""
 
     relu: Any
     linear: Any
@@ -183,8 +188,8 @@ class RandomFeatureMap(NamedTuple):
     ----------
     plan : Plan
     params : tuple
-        A :class:`ReluParams` for each rectifier, then the fold (a CountSketch) or None: a pytree
-        of arrays.
+        A :class:`ActivationParams` for each activation, then the fold (a CountSketch) or None: a
+        pytree of arrays.
     """
 
     plan: Plan
@@ -217,13 +222,27 @@ class RandomFeatureMap(NamedTuple):
         return _apply_projected(self.plan, self.params, projections, squared_norms(X))
 
 
-def _init_relu(
-    key: jax.Array, method: RandomFeatures, layout: ReluLayout, widths: Widths, dtype: Any
-) -> ReluParams:
+def _init_activation(
+    key: jax.Array,
+    method: RandomFeatures,
+    layer: Activation,
+    layout: ActivationLayout,
+    widths: Widths,
+    dtype: Any,
+) -> ActivationParams:
+    homogeneous = isinstance(layer, Rectifier)
+    if method.sampling == "leverage" and not homogeneous:
+        raise ValueError(
+            f"sampling='leverage' draws directions without a length, which {layer} needs; take "
+            "sampling='orthogonal' or 'gaussian'"
+        )
     relu_key, linear_key, step_key, constant_key, product_key = jax.random.split(key, 5)
 
     def directions(key: jax.Array, n: int) -> np.ndarray:
-        return np.asarray(sample_directions(key, method.sampling, n, widths.phi).T, dtype)
+        rows = sample_directions(
+            key, method.sampling, n, widths.phi, gaussian_lengths=not homogeneous
+        )
+        return np.asarray(rows.T, dtype)
 
     def sketch(key: jax.Array, width: int, n: int) -> Any:
         return init_linear(key, method.product, width, n, dtype) if n else None
@@ -231,7 +250,7 @@ def _init_relu(
     relu = directions(relu_key, layout.rectified)
     linear = sketch(linear_key, widths.phi, layout.linear)
     if not layout.signed:
-        return ReluParams(relu, linear, None, None, None)
+        return ActivationParams(relu, linear, None, None, None)
     constant = sketch(constant_key, widths.psi, layout.constant)
     product = init_product(
         product_key,
@@ -241,20 +260,20 @@ def _init_relu(
         dtype,
         balanced=method.variance_reduction,
     )
-    return ReluParams(relu, linear, directions(step_key, layout.steps), constant, product)
+    return ActivationParams(relu, linear, directions(step_key, layout.steps), constant, product)
 
 
 def _input_state(plan: Plan, X: Any) -> Explicit:
-    """Carry rows through the linear layers before the first rectifier."""
+    """Carry rows through the linear layers before the first activation."""
     state = Explicit(X, None)
     for layer in as_layers(plan.architecture):
-        if isinstance(layer, Relu):
+        if isinstance(layer, Activation):
             break
         state = linear(layer, state)
     return state
 
 
-def _project(params: ReluParams, state: Explicit) -> Projections:
+def _project(params: ActivationParams, state: Explicit) -> Projections:
     def matmul(directions: Any) -> Any:
         if sp.issparse(state.phi):
             return state.phi @ np.asarray(directions)
@@ -273,27 +292,42 @@ def _project(params: ReluParams, state: Explicit) -> Projections:
 
 
 def _activate(
-    method: RandomFeatures, layout: ReluLayout, params: ReluParams, projections: Projections
+    method: RandomFeatures,
+    layer: Activation,
+    layout: ActivationLayout,
+    params: ActivationParams,
+    projections: Projections,
 ) -> Explicit:
-    """Return the features after a rectifier."""
-    z = projections.relu
-    half = np.asarray(np.sqrt(0.5), z.dtype)
-    if method.variance_reduction:
-        absolute = jnp.abs(z) * np.asarray(np.sqrt(1 / layout.rectified), z.dtype)
-        phi = half * jnp.concatenate([projections.linear, absolute], axis=1)
-    else:
-        phi = jnp.maximum(z, 0) * np.asarray(np.sqrt(2 / layout.rectified), z.dtype)
+    """Return the features after an activation."""
+    if isinstance(layer, Rectifier) and in_pairs(method, layer):
+        return _activate_pairs(layer, layout, params, projections)
+    phi = values(layer, projections.relu)
     if params.steps is None:
         return Explicit(phi, None)
-    positive = projections.steps >= 0
+    steps = slopes(layer, projections.steps)
+    return Explicit(phi, params.product.combine(projections.product, steps))
+
+
+def _activate_pairs(
+    layer: Rectifier, layout: ActivationLayout, params: ActivationParams, projections: Projections
+) -> Explicit:
+    """Return the features after a rectifier whose directions come with their opposites."""
+    z = projections.relu
+    odd, even = (np.asarray(share, z.dtype) for share in pair_shares(layer))
+
+    def join(linear: Any, random: Any) -> Any:
+        if odd == even:
+            return even * jnp.concatenate([linear, random], axis=1)
+        return jnp.concatenate([odd * linear, even * random], axis=1)
+
+    absolute = jnp.abs(z) * np.asarray(np.sqrt(1 / layout.rectified), z.dtype)
+    phi = join(projections.linear, absolute)
+    if params.steps is None:
+        return Explicit(phi, None)
     scale = np.sqrt(1 / layout.steps)
-    if not method.variance_reduction:
-        steps = jnp.where(positive, np.sqrt(2) * scale, 0).astype(z.dtype)
-        return Explicit(phi, params.product.combine(projections.product, steps))
-    signs = jnp.where(positive, scale, -scale).astype(z.dtype)
+    signs = jnp.where(projections.steps >= 0, scale, -scale).astype(z.dtype)
     product = params.product.combine(projections.product, signs)
-    psi = jnp.concatenate([projections.constant, product], axis=1)
-    return Explicit(phi, half * psi)
+    return Explicit(phi, join(projections.constant, product))
 
 
 def _rescale(state: Explicit, variance: Variance) -> Explicit:
@@ -324,17 +358,17 @@ def _apply_projected(
 
 
 def _finish(plan: Plan, params: Any, projections: Projections, norms: jax.Array) -> jax.Array:
-    """Go through the layers from the first rectifier's projections to the features."""
+    """Go through the layers from the first activation's projections to the features."""
     variance, position = Variance(norms, jnp.zeros_like(norms)), 0
     state: Explicit | None = None
     for layer in as_layers(plan.architecture):
         variance = propagate_variance(layer, variance)
-        if not isinstance(layer, Relu):
+        if not isinstance(layer, Activation):
             state = None if state is None else linear(layer, state)
             continue
         if state is not None:
             projections = _project(params[position], state)
-        state = _activate(plan.method, plan.layouts[position], params[position], projections)
+        state = _activate(plan.method, layer, plan.layouts[position], params[position], projections)
         position += 1
         if plan.method.variance_reduction and position < len(plan.layouts):
             state = _rescale(state, variance)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -106,6 +106,7 @@ def arccos_polynomials() -> tuple[SqrtPolynomial, SqrtPolynomial]:
     return cast(SqrtPolynomial, polynomial0), cast(SqrtPolynomial, polynomial1)
 
 
+@jax.custom_jvp
 def relu_dual(cosine: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return kappa1 and kappa0 at `cosine`: exact functions in float64, polynomials in float32."""
     if cosine.dtype == jnp.float64:
@@ -115,3 +116,32 @@ def relu_dual(cosine: jax.Array) -> tuple[jax.Array, jax.Array]:
         return (sine + t * (np.pi - angle)) / np.pi, 1 - angle / np.pi
     polynomial0, polynomial1 = arccos_polynomials()
     return polynomial1(cosine), polynomial0(cosine)
+
+
+@relu_dual.defjvp
+def _(primals, tangents):
+    """Differentiate: kappa0, and an infinite slope at t = 1, where cosines do not change."""
+    (cosine,), (change,) = primals, tangents
+    kappa1, kappa0 = relu_dual(cosine)
+    square = (1 - cosine) * (1 + cosine)
+    inside = square > 0
+    slope = jnp.where(inside, 1 / (np.pi * jnp.sqrt(jnp.where(inside, square, 1))), 0)
+    return (kappa1, kappa0), (kappa0 * change, slope * change)
+
+
+def rectifier_shares(slope: float) -> tuple[float, float]:
+    r"""Return the shares p and q of a rectifier's dual functions.
+
+    With slopes 1 and a they are :math:`p\,\kappa_1(t) + q\,t` and, of the derivatives,
+    :math:`p\,\kappa_0(t) + q`, where :math:`p = (1-a)^2/(1+a^2)` and :math:`q = 1 - p`.
+    """
+    scale = 1 + slope**2
+    return (1 - slope) ** 2 / scale, 2 * slope / scale
+
+
+def mix_rectifier(slope: float, kappa1: Any, kappa0: Any, cosine: Any) -> tuple[Any, Any]:
+    """Return a rectifier's dual functions, given the arc-cosine functions at the cosine."""
+    if slope == 0:
+        return kappa1, kappa0
+    share, linear = rectifier_shares(slope)
+    return share * kappa1 + linear * cosine, share * kappa0 + linear

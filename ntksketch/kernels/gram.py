@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, cast
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_array
 
-from ntksketch.architectures import Architecture, Dense
+from ntksketch.architectures import Architecture, Dense, Elementwise
 from ntksketch.architectures.layers import as_layers
 from ntksketch.data.blocks import (
     block_slices,
@@ -20,6 +21,7 @@ from ntksketch.data.blocks import (
     require_memory,
     tile_side,
 )
+from ntksketch.kernels.hermite import warn_of_truncation
 from ntksketch.kernels.propagate import Covariance, Variance, propagate, propagate_variance
 from ntksketch.kernels.zonal import (
     NetworkKernel,
@@ -119,6 +121,14 @@ def _inner_products(X, Y):
     return jnp.matmul(X, Y.T, precision=jax.lax.Precision.HIGHEST)
 
 
+def sparse_inner_products(X: Any, Y: Any) -> np.ndarray | None:
+    """Return the inner products of rows if one of the blocks is sparse, in X's dtype, else None."""
+    if not (sp.issparse(X) or sp.issparse(Y)):
+        return None
+    product = X @ Y.T
+    return np.asarray(product.toarray() if sp.issparse(product) else product, X.dtype)
+
+
 def _host_block(zonal, inner, rows, columns):
     """Evaluate a zonal function that JAX cannot: exact in float64, or not a short polynomial."""
     left, right = np.sqrt(rows)[:, None], np.sqrt(columns)[None, :]
@@ -134,10 +144,7 @@ def kernel_block(
 
     Blocks are dense or CSR; each new shape compiles.
     """
-    dtype, inner = X.dtype, None
-    if sp.issparse(X) or sp.issparse(Y):
-        product = X @ Y.T
-        inner = np.asarray(product.toarray() if sp.issparse(product) else product, dtype)
+    dtype, inner = X.dtype, sparse_inner_products(X, Y)
     if isinstance(target, ZonalKernel) and (dtype == np.float64 or not short_polynomial(target)):
         inner = _inner_products(X, Y) if inner is None else inner
         return _host_block(target, inner, np.asarray(rows), np.asarray(columns))
@@ -227,9 +234,11 @@ def kernel(
     diagonal = _diagonal(architecture, kind, rows, "X")
     if not symmetric:
         _diagonal(architecture, kind, columns, "Y")
+    check_expansions(architecture, rows if symmetric else np.concatenate([rows, columns]))
     K = np.empty((n, p), dtype)
     with precision(dtype):
-        _fill(K, architecture, kind, X, Y, rows, columns, tile, symmetric)
+        block = functools.partial(kernel_block, architecture, kind)
+        fill(K, block, X, Y, rows, columns, tile, symmetric)
     if symmetric:
         np.fill_diagonal(K, diagonal)
     return K
@@ -239,7 +248,7 @@ def _diagonal(
     target: Architecture | ZonalKernel, kind: str, norms: np.ndarray, name: str
 ) -> np.ndarray:
     """Return the kernel of rows with themselves, checked: it bounds the kernel of all pairs."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"), precision(norms.dtype):
         if isinstance(target, ZonalKernel):
             diagonal = norms * target.evaluate(np.ones(1)).astype(norms.dtype)
         else:
@@ -253,8 +262,46 @@ def _diagonal(
     return diagonal
 
 
-def _fill(K, target, kind, X, Y, rows, columns, tile, symmetric):
-    """Compute K tile by tile, each of one padded shape; mirror the lower triangle if symmetric."""
+def check_expansions(target: Architecture | ZonalKernel, norms: np.ndarray) -> None:
+    """Warn where Hermite expansions leave out too much for rows of these squared norms."""
+    layers = () if isinstance(target, ZonalKernel) else as_layers(target)
+    if not any(isinstance(layer, Elementwise) for layer in layers):
+        return
+    with precision(norms.dtype):
+        state = Variance(norms, np.zeros_like(norms))  # pyright: ignore
+        for layer in layers:
+            if isinstance(layer, Elementwise):
+                warn_of_truncation(layer, np.asarray(state.nngp))
+            state = propagate_variance(layer, state)
+
+
+def fill(
+    K: np.ndarray,
+    block: Callable[..., Any],
+    X: Any,
+    Y: Any,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    tile: int,
+    symmetric: bool,
+) -> None:
+    """Compute K tile by tile, each of one padded shape; mirror the lower triangle if symmetric.
+
+    Parameters
+    ----------
+    K : ndarray of shape (..., n, p)
+        The result; leading axes are the block's own.
+    block : callable
+        Takes two blocks of rows and their squared norms.
+    X, Y : ndarray or CSR of shape (n, d) and (p, d)
+        Rows.
+    rows, columns : ndarray of shape (n,) and (p,)
+        Their squared norms.
+    tile : int
+        Rows and columns of a tile.
+    symmetric : bool
+        Whether Y is X.
+    """
     height, width = padded_rows(len(rows), tile), padded_rows(len(columns), tile)
     pending = None
     for i in block_slices(len(rows), tile):
@@ -264,21 +311,21 @@ def _fill(K, target, kind, X, Y, rows, columns, tile, symmetric):
                 break
             right = pad_rows(Y[j].astype(K.dtype, copy=False), width)
             norms = pad_rows(rows[i], height), pad_rows(columns[j], width)
-            block = kernel_block(target, kind, left, right, *norms)
+            values = block(left, right, *norms)
             if pending is not None:
                 _store(K, *pending, symmetric)
-            pending = i, j, block
+            pending = i, j, values
     if pending is not None:
         _store(K, *pending, symmetric)
 
 
-def _store(K, i, j, block, symmetric):
-    block = np.asarray(block)[: i.stop - i.start, : j.stop - j.start]
+def _store(K, i, j, values, symmetric):
+    values = np.asarray(values)[..., : i.stop - i.start, : j.stop - j.start]
     if symmetric and i == j:  # a tile's own rounding need not be symmetric
-        block = np.tril(block) + np.tril(block, -1).T
-    K[i, j] = block
+        values = np.tril(values) + np.tril(values, -1).swapaxes(-1, -2)
+    K[..., i, j] = values
     if symmetric and i != j:
-        K[j, i] = block.T
+        K[..., j, i] = values.swapaxes(-1, -2)
 
 
 def kernel_diag(

@@ -1,18 +1,18 @@
 """The exact view's rules: how each layer maps the covariances of a pair of rows.
 
-A new layer registers one rule in :func:`propagate` and one in :func:`propagate_variance`.
+A new layer registers one rule in :func:`propagate` and one in :func:`propagate_variance`; a new
+activation, its dual functions in :mod:`ntksketch.kernels.activations`.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from ntksketch.architectures import Architecture, Dense, Relu, Serial
-from ntksketch.kernels.dual import relu_dual
+from ntksketch.architectures import Activation, Architecture, Dense, Serial
+from ntksketch.kernels.activations import dual, dual_diagonal
 
 
 class Variance(NamedTuple):
@@ -65,15 +65,15 @@ def _(layer: Serial, state: Variance) -> Variance:
     return state
 
 
-@propagate_variance.register
-def _(layer: Dense, state: Variance) -> Variance:
-    nngp = layer.weight_std**2 * state.nngp + layer.bias_std**2
-    return Variance(nngp, layer.weight_std**2 * state.ntk + nngp)
+def dense_variance(weight_std: Any, bias_std: Any, state: Variance) -> Variance:
+    """Return the state of rows with themselves after a Dense layer of these deviations."""
+    nngp = weight_std**2 * state.nngp + bias_std**2
+    return Variance(nngp, weight_std**2 * state.ntk + nngp)
 
 
-@propagate.register
-def _(layer: Dense, state: Covariance) -> Covariance:
-    weight, bias = layer.weight_std**2, layer.bias_std**2
+def dense_covariance(weight_std: Any, bias_std: Any, state: Covariance) -> Covariance:
+    """Return the state of pairs after a Dense layer of these deviations."""
+    weight, bias = weight_std**2, bias_std**2
     nngp = weight * state.nngp + bias
     return Covariance(
         nngp, weight * state.ntk + nngp, weight * state.rows + bias, weight * state.columns + bias
@@ -81,14 +81,23 @@ def _(layer: Dense, state: Covariance) -> Covariance:
 
 
 @propagate_variance.register
-def _(layer: Relu, state: Variance) -> Variance:
-    return state
+def _(layer: Dense, state: Variance) -> Variance:
+    return dense_variance(layer.weight_std, layer.bias_std, state)
 
 
 @propagate.register
-def _(layer: Relu, state: Covariance) -> Covariance:
-    norms = jnp.sqrt(state.rows)[:, None] * jnp.sqrt(state.columns)[None, :]
-    positive = norms > 0
-    cosine = jnp.where(positive, state.nngp / jnp.where(positive, norms, 1), 0)
-    kappa1, kappa0 = relu_dual(cosine)
-    return Covariance(norms * kappa1, state.ntk * kappa0, state.rows, state.columns)
+def _(layer: Dense, state: Covariance) -> Covariance:
+    return dense_covariance(layer.weight_std, layer.bias_std, state)
+
+
+@propagate_variance.register
+def _(layer: Activation, state: Variance) -> Variance:
+    value, slope = dual_diagonal(layer, state.nngp)
+    return Variance(value, state.ntk * slope)
+
+
+@propagate.register
+def _(layer: Activation, state: Covariance) -> Covariance:
+    value, slope = dual(layer, state.nngp, state.rows, state.columns)
+    rows, columns = (dual_diagonal(layer, v)[0] for v in (state.rows, state.columns))
+    return Covariance(value, state.ntk * slope, rows, columns)

@@ -16,9 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntksketch.architectures import Architecture, Dense, Relu, mlp, serial
+from ntksketch.architectures import Architecture, Dense, Rectifier, Relu, mlp, serial
 from ntksketch.architectures.layers import as_layers, check_architecture
-from ntksketch.kernels.dual import SqrtPolynomial, fit_sqrt_polynomial, kappa0, kappa1
+from ntksketch.kernels.dual import (
+    SqrtPolynomial,
+    fit_sqrt_polynomial,
+    kappa0,
+    kappa1,
+    mix_rectifier,
+)
 from ntksketch.kernels.series import legendre_coefficients, legendre_polynomials, power_series
 
 __all__ = [
@@ -397,7 +403,7 @@ def is_zonal(architecture: Architecture) -> bool:
     """Say whether the kernel is zonal in the rows after the first Dense layer."""
     _, rest = split_input(architecture)
     return all(
-        isinstance(layer, Relu) or (isinstance(layer, Dense) and layer.bias_std == 0)
+        isinstance(layer, Rectifier) or (isinstance(layer, Dense) and layer.bias_std == 0)
         for layer in rest
     )
 
@@ -410,11 +416,12 @@ def profile(architecture: Architecture, kind: str, t: np.ndarray) -> np.ndarray:
     first, rest = split_input(architecture)
     nngp_t, ntk_t, variance = t, t if first is not None else np.zeros_like(t), 1.0
     for layer in rest:
-        if isinstance(layer, Relu):
+        if isinstance(layer, Rectifier):
             cosine = nngp_t / variance if variance > 0 else np.zeros_like(t)
             if not np.iscomplexobj(t):
                 cosine = np.clip(cosine, -1, 1)
-            nngp_t, ntk_t = variance * kappa1(cosine), ntk_t * kappa0(cosine)
+            value, slope = mix_rectifier(layer.slope, kappa1(cosine), kappa0(cosine), cosine)
+            nngp_t, ntk_t = variance * value, ntk_t * slope
         else:
             if not isinstance(layer, Dense) or layer.bias_std != 0:
                 raise ValueError(f"{serial(*rest)} is not zonal: {layer} stands behind its input")

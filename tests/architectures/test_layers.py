@@ -18,12 +18,19 @@ ARCHITECTURES = [
     serial(Dense(), Relu(), Dense(0.5, 2.0)),
     mlp(1),
     mlp(3, weight_std=0.7, bias_std=0.1),
+    ntk.LeakyRelu(),
+    ntk.LeakyRelu(-0.5),
+    ntk.Erf(),
+    ntk.Gelu(),
+    ntk.Sin(),
+    ntk.Sin(2.0, phase=0.1),
+    mlp(2, activation=ntk.Gelu()),
 ]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=repr)
 def test_repr_makes_an_equal_architecture(architecture):
-    again = eval(repr(architecture), {"Dense": Dense, "Relu": Relu, "serial": serial})
+    again = eval(repr(architecture), vars(ntk))
     assert again == architecture
     assert hash(again) == hash(architecture)
     assert repr(again) == repr(architecture)

@@ -267,7 +267,7 @@ def test_tiles_of_one_call_compile_once(sparse, monkeypatch):
 
 def test_a_result_that_cannot_fit(monkeypatch):
     monkeypatch.setattr("ntksketch.data.blocks.available_memory", lambda: 100.0)
-    monkeypatch.setattr(gram, "_fill", lambda *args: pytest.fail("started all the same"))
+    monkeypatch.setattr(gram, "fill", lambda *args: pytest.fail("started all the same"))
     message = r"kernel matrix of 12 x 5 float64 entries needs 480 B and 100 B are available; .*Y="
     with pytest.raises(MemoryError, match=message):
         ntk.kernel(ntk.mlp(1), rows(12), rows(5))

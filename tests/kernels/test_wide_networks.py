@@ -7,6 +7,7 @@ import os
 import jax
 import numpy as np
 import pytest
+from oracles import pointwise
 
 import ntksketch as ntk
 
@@ -29,17 +30,27 @@ def scale(layer, weight_std, params):
     return weight_std if layer == 0 else weight_std / math.sqrt(len(params[layer][0]))
 
 
-def empirical_kernels(params, X, weight_std, bias_std):
+def rectifier(g):
+    return math.sqrt(2) * np.maximum(g, 0)
+
+
+def rectifier_slope(g):
+    return math.sqrt(2) * (g > 0)
+
+
+def empirical_kernels(
+    params, X, weight_std, bias_std, function=rectifier, derivative=rectifier_slope
+):
     """NTK of one network, and the readout's covariance given the hidden layers (the NNGP).
 
     With a_h the inputs of layer h and g_h its outputs, the NTK is the sum over layers of
     (c_h^2 a_h.a_h' + b^2) (df/dg_h . df'/dg_h'), c_h the factor of the layer's weights.
     """
-    inputs, active = [X], []
+    inputs, slopes = [X], []
     for layer, (weight, bias) in enumerate(params[:-1]):
         g = scale(layer, weight_std, params) * inputs[-1] @ weight + bias_std * bias
-        active.append(g > 0)
-        inputs.append(math.sqrt(2) * np.maximum(g, 0))
+        slopes.append(derivative(g))
+        inputs.append(function(g))
     slope, total = np.ones((len(X), 1), np.float32), 0.0
     for layer in reversed(range(len(params))):
         c = scale(layer, weight_std, params)
@@ -48,7 +59,7 @@ def empirical_kernels(params, X, weight_std, bias_std):
             nngp = own
         total = total + own * (slope @ slope.T)
         if layer:
-            slope = math.sqrt(2) * active[layer - 1] * (c * slope @ params[layer][0].T)
+            slope = slopes[layer - 1] * (c * slope @ params[layer][0].T)
     return total, nngp
 
 
@@ -70,10 +81,7 @@ def test_the_formula_is_the_gradients_inner_product():
     np.testing.assert_allclose(total, flat @ flat.T, rtol=1e-5)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("weight_std", "bias_std"), [(1.0, 0.0), (1.2, 0.5)])
-@pytest.mark.parametrize("depth", [1, 2, 3])
-def test_wide_networks_have_the_exact_kernels(depth, weight_std, bias_std, seed):
+def assert_wide_networks_have_the_kernels(network, depth, weight_std, bias_std, seed, *functions):
     width, n_draws = 512, 24
     rng = np.random.default_rng([seed, depth])
     X = rng.standard_normal((5, 6)).astype(np.float32)
@@ -81,15 +89,30 @@ def test_wide_networks_have_the_exact_kernels(depth, weight_std, bias_std, seed)
     X[2] = -X[0] + 0.1 * X[2]
     draws = np.array(
         [
-            empirical_kernels(draw(rng, 6, width, depth), X, weight_std, bias_std)
+            empirical_kernels(draw(rng, 6, width, depth), X, weight_std, bias_std, *functions)
             for _ in range(n_draws)
         ]
     )
     mean, error = draws.mean(axis=0), draws.std(axis=0, ddof=1) / np.sqrt(n_draws)
-    network = ntk.mlp(depth, weight_std=weight_std, bias_std=bias_std)
     for kind, found, margin in zip(("ntk", "nngp"), mean, error, strict=True):
         K = ntk.kernel(network, X.astype(np.float64), kind=kind)
         bound = np.sqrt(np.outer(np.diag(K), np.diag(K)))
         allowance = N_ERRORS * margin + WIDTH_BIAS * bound / width
         assert np.all(np.abs(found - K) <= allowance)
         assert np.all(margin <= 0.1 * bound)  # the comparison has something to say
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("weight_std", "bias_std"), [(1.0, 0.0), (1.2, 0.5)])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_wide_networks_have_the_exact_kernels(depth, weight_std, bias_std, seed):
+    network = ntk.mlp(depth, weight_std=weight_std, bias_std=bias_std)
+    assert_wide_networks_have_the_kernels(network, depth, weight_std, bias_std, seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("activation", [ntk.Gelu(), ntk.Sin(1.5, 0.8, 0.3)], ids=repr)
+def test_wide_networks_of_other_activations(activation, seed):
+    network = ntk.mlp(2, activation=activation, weight_std=1.2, bias_std=0.5)
+    functions = pointwise(activation)
+    assert_wide_networks_have_the_kernels(network, 2, 1.2, 0.5, seed, *functions)
