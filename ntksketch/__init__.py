@@ -11,7 +11,7 @@ from ntksketch.diagnostics import (
     suggest_n_components,
 )
 from ntksketch.estimators import NTKClassifier, NTKFeatures, NTKRegressor, StreamingRidge
-from ntksketch.features import RandomFeatures
+from ntksketch.features import PolynomialSketch, RandomFeatures
 from ntksketch.kernels import kernel, kernel_diag, zonal
 
 __version__ = "0.1.0"
@@ -23,6 +23,7 @@ __all__ = [
     "NTKClassifier",
     "NTKFeatures",
     "NTKRegressor",
+    "PolynomialSketch",
     "RandomFeatures",
     "Relu",
     "Serial",

@@ -2,6 +2,7 @@
 
 from ntksketch.features.base import FeatureMap, Method
 from ntksketch.features.methods import METHODS, resolve_method
+from ntksketch.features.polynomial_sketch import PolynomialSketch
 from ntksketch.features.random_features import RandomFeatures
 from ntksketch.features.transform import transform_blocks
 
@@ -9,6 +10,7 @@ __all__ = [
     "METHODS",
     "FeatureMap",
     "Method",
+    "PolynomialSketch",
     "RandomFeatures",
     "resolve_method",
     "transform_blocks",

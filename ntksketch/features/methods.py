@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from ntksketch.features.base import Method
+from ntksketch.features.polynomial_sketch import PolynomialSketch
 from ntksketch.features.random_features import RandomFeatures
 
-METHODS: dict[str, type[Method]] = {"random-features": RandomFeatures}
+METHODS: dict[str, type[Method]] = {
+    "random-features": RandomFeatures,
+    "polynomial-sketch": PolynomialSketch,
+}
 
 
 def resolve_method(method: str | Method) -> Method:

@@ -32,9 +32,12 @@ class TreeSketch(NamedTuple):
     where c - a is the largest power of two below b - a, and :math:`Q_{ab}` is a TensorSRHT of
     degree two, with real or complex signs. A leaf :math:`S_{a,a+1}` is a sparse sketch, or nothing
     where its factor is no wider than the leaves. All sketches are independent, so inner products
-    keep their mean. With p - 1 nodes of w columns the relative second moment exceeds 1 by at most
-    :math:`(1 + v/w)^{p-1} (1 + 2/w)^p - 1`, with v = 8 for real and 6 for complex signs: it grows
-    with p/w, where a product of p sketches has :math:`3^p/w`.
+    keep their mean. For unit vectors and nodes and leaves of w columns their variance is at most
+
+    .. math:: (1 + v/w)^{p-1} (1 + 2/w)^p - 1, \qquad v = 8 \text{ for real, } 6 \text{ for complex
+        signs:}
+
+    about a multiple of p/w, where the product of p sketches has :math:`3^p/w`.
 
     The powers :math:`x^{\otimes j}` of one vector are the nodes of the first j factors. So one
     tree gives all powers, which share most of their nodes. (As published, a power is the whole
@@ -131,7 +134,7 @@ class TreeSketch(NamedTuple):
         n_hidden = n_components if n_hidden is None else n_hidden
         leaf_width = n_hidden if leaf_width is None else leaf_width
         if len(n_features) == 1:
-            return cls((_init_leaf(key, base, n_features[0], n_components, dtype),), {})
+            return cls((init_base(key, base, n_features[0], n_components, dtype),), {})
         columns = {len(n_features): n_components}
         sizes = n_hidden, leaf_width
         return _init_tree(key, tuple(n_features), columns, dtype, sizes, base, complex_to_real)
@@ -261,10 +264,12 @@ def _spans(stop: int, start: int = 0) -> set[Span]:
     return {(start, stop)} | _spans(middle, start) | _spans(stop, middle)
 
 
-def _init_leaf(key: jax.Array, base: str, width: int, n_components: int, dtype: DTypeLike) -> Any:
-    if base == "osnap":
-        return OSNAP.init(key, width, n_components, dtype)
-    return {"countsketch": CountSketch, "srht": SRHT}[base].init(key, width, n_components, dtype)
+def init_base(
+    key: jax.Array, base: str, width: int, n_components: int, dtype: DTypeLike
+) -> OSNAP | CountSketch | SRHT:
+    """Draw a sketch of a vector, of a kind named in `BASES`."""
+    sketches = {"osnap": OSNAP, "countsketch": CountSketch, "srht": SRHT}
+    return sketches[base].init(key, width, n_components, dtype)
 
 
 def _init_tree(
@@ -280,7 +285,7 @@ def _init_tree(
     n_hidden, leaf_width = sizes
     keys = jax.random.split(key, (len(n_features), len(n_features) + 1))
     leaves = tuple(
-        None if width <= leaf_width else _init_leaf(keys[k, k], base, width, leaf_width, dtype)
+        None if width <= leaf_width else init_base(keys[k, k], base, width, leaf_width, dtype)
         for k, width in enumerate(n_features)
     )
     widths = {(k, k + 1): min(width, leaf_width) for k, width in enumerate(n_features)}

@@ -1,0 +1,3 @@
+"""x"""
+def draw_layered(key, method, target, kind, X, n_components):
+    raise ValueError("x")
