@@ -53,8 +53,8 @@ class PolynomialSketch(Method):
         Whether the tree's nodes have complex signs, with the real and the imaginary part a column
         each: less variance in the same number of columns.
     hidden_components : int, default=None
-        Number of columns of hidden nodes; None takes half of `n_components`, but between 1,024 and
-        4,096. Hidden columns cost time and do not come out.
+        Number of columns of hidden nodes; None takes a quarter of `n_components`, but between 1,024
+        and 2,048. Hidden columns cost time and do not come out.
 
     References
     ----------

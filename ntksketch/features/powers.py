@@ -30,7 +30,7 @@ from ntksketch.sketches.tree_sketch import init_base
 if TYPE_CHECKING:
     from ntksketch.features.polynomial_sketch import PolynomialSketch
 
-_HIDDEN = 1024, 4096  # bounds of the default width of hidden nodes
+_HIDDEN = 1024, 2048  # bounds of the default width of hidden nodes
 _NARROW = 4096  # rows up to this width have no leaves
 
 
@@ -149,7 +149,7 @@ def hidden_width(method: PolynomialSketch, n_components: int) -> int:
     if method.hidden_components is not None:
         return int(method.hidden_components)
     least, most = _HIDDEN
-    return min(max(least, 1 << (n_components - 1).bit_length() - 1), most)
+    return min(max(least, 1 << (max(n_components, 4) - 1).bit_length() - 2), most)
 
 
 def draw_powers(

@@ -145,12 +145,15 @@ class ComplexTensorSRHT(NamedTuple):
 
     def _combine(self, sketched: Sequence[Parts]) -> jax.Array | np.ndarray:
         """Multiply the factors' complex sketches, given by parts, and stack the parts."""
+        on_host = all(isinstance(part, np.ndarray) for parts in sketched for part in parts)
+        if not on_host:
+            # each part is read twice: compute it once
+            sketched = jax.lax.optimization_barrier(sketched)
         (real, imaginary), *others = sketched
         for a, b in others:
             real, imaginary = real * a - imaginary * b, real * b + imaginary * a
         m, n_draws = self.n_components, real.shape[1]
         # Each SRHT brings a factor n_draws^(-1/2); the columns are to have (2/m)^(1/2).
         scale = n_draws ** (len(sketched) / 2) * (2 / m) ** 0.5
-        on_host = isinstance(real, np.ndarray)
         stack = np.concatenate if on_host else jnp.concatenate
         return stack([real, imaginary[:, : m - n_draws]], axis=1) * np.asarray(scale, real.dtype)

@@ -30,14 +30,15 @@ class TreeSketch(NamedTuple):
     .. math:: S_{ab} = Q_{ab} (S_{ac} \otimes S_{cb}),
 
     where c - a is the largest power of two below b - a, and :math:`Q_{ab}` is a TensorSRHT of
-    degree two, with real or complex signs. A leaf :math:`S_{a,a+1}` is a sparse sketch, or nothing
+    degree two. Its signs are real in hidden nodes, where width costs only time, and real or complex
+    in those that come out. A leaf :math:`S_{a,a+1}` is a sparse sketch, or nothing
     where its factor is no wider than the leaves. All sketches are independent, so inner products
     keep their mean. For unit vectors and nodes and leaves of w columns their variance is at most
 
-    .. math:: (1 + v/w)^{p-1} (1 + 2/w)^p - 1, \qquad v = 8 \text{ for real, } 6 \text{ for complex
-        signs:}
+    .. math:: (1 + 8/w)^{p-1} (1 + 2/w)^p - 1,
 
-    about a multiple of p/w, where the product of p sketches has :math:`3^p/w`.
+    about a multiple of p/w where the product of p sketches has :math:`3^p/w`. (With complex signs
+    at the top the 8 of one node is a 6.)
 
     The powers :math:`x^{\otimes j}` of one vector are the nodes of the first j factors. So one
     tree gives all powers, which share most of their nodes. (As published, a power is the whole
@@ -117,7 +118,7 @@ class TreeSketch(NamedTuple):
         base : {"osnap", "countsketch", "srht"}
             Kind of the leaves.
         complex_to_real : bool
-            Whether the nodes have complex signs.
+            Whether the node of the sketch itself has complex signs.
 
         Returns
         -------
@@ -294,12 +295,14 @@ def _init_tree(
         child for a, b in spans for child in ((a, _middle(a, b)), (_middle(a, b), b))
     } - set(widths)
     widths |= dict.fromkeys(children, n_hidden)
-    cls, nodes = ComplexTensorSRHT if complex_to_real else TensorSRHT, {}
+    nodes: dict[Span, Node] = {}
     for start, stop in sorted(spans):
         middle = _middle(start, stop)
         factors = widths[start, middle], widths[middle, stop]
         # a power that is a node of another one as well serves both, with its first columns
-        m = max(widths.get((start, stop), 1), columns.get(stop, 1) if start == 0 else 1)
+        is_power = start == 0 and stop in columns
+        m = max(widths.get((start, stop), 1), columns[stop] if is_power else 1)
+        cls = ComplexTensorSRHT if complex_to_real and is_power else TensorSRHT
         nodes[start, stop] = cls.init(keys[start, stop], factors, m, dtype)
     return TreeSketch(leaves, nodes)
 
