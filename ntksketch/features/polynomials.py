@@ -18,6 +18,7 @@ _NODES = 2001  # of the least-squares fit
 _NEGLIGIBLE = 1e-11  # coefficients up to this share of f(1) are rounding
 _COSINE = 0.5  # at which variances are compared
 
+
 @functools.lru_cache(maxsize=256)
 def fit_polynomial(kernel: ZonalKernel, degree: int, fit: str) -> tuple[float, ...]:
     r"""Return a polynomial for a zonal function that has no negative coefficient.
