@@ -186,10 +186,11 @@ def _make_plan(
 ) -> Plan:
     h = method.hidden_components
     h = max(n_components, _LEAST_HIDDEN) if h is None else int(h)
-    degree, columns = int(method.degree), []
+    degree = int(method.degree)
     value = fit_polynomial(FunctionKernel(kappa1), degree, method.coefficients)
     slope = fit_polynomial(FunctionKernel(kappa0), degree - 1, method.coefficients)
-    for coefficients in (value, slope):
+
+    def columns(coefficients: tuple[float, ...]) -> tuple[tuple[int, int], ...]:
         shares = column_shares(coefficients, bool(method.complex_to_real))
         shares.pop(1, None)
         if len(shares) > h:
@@ -197,10 +198,13 @@ def _make_plan(
                 f"hidden_components={h} is too small: the smallest number that works for "
                 f"degree={degree} is {len(shares)}"
             )
-        columns.append(tuple(divide_columns(shares, h).items()) if shares else ())
+        return tuple(divide_columns(shares, h).items()) if shares else ()
+
     padded = 1 << (2 * h).bit_length()
     entries = 2 * n_inputs + (2 * degree + 12) * padded + 2 * n_components
-    return Plan(target, kind, value, slope, *columns, h, n_components, entries)
+    return Plan(
+        target, kind, value, slope, columns(value), columns(slope), h, n_components, entries
+    )
 
 
 def _init_relu(
@@ -223,8 +227,8 @@ def _init_relu(
                 base=method.base,
                 complex_to_real=bool(method.complex_to_real),
             )
-        linear = phi if len(coefficients) > 1 and coefficients[1] else 0
-        width = int(coefficients[0] > 0) + linear + sum(columns.values())
+        low = sum(n for n, coefficient in zip((1, phi), coefficients, strict=False) if coefficient)
+        width = low + sum(columns.values())
         return Mixture(tree, SRHT.init(mix_key, width, h, dtype))
 
     value = mixture(value_key, plan.value, plan.value_columns)
@@ -284,6 +288,8 @@ def _finish(plan: Plan, params: Any, sketched: jax.Array, squares: jax.Array) ->
             if psi is not None:
                 parts.append(psi * np.asarray(layer.weight_std, phi.dtype))
             psi = drawn.apply(jnp.concatenate(parts, axis=1))
-    features = psi if plan.kind == "ntk" else phi * np.asarray(deviation, phi.dtype)
+    features = phi * np.asarray(deviation, phi.dtype)
+    if plan.kind == "ntk" and psi is not None:
+        features = psi
     product = jnp.matmul(features, gaussian, precision=jax.lax.Precision.HIGHEST)
     return product * (squares[:, None] * inverse)

@@ -88,14 +88,11 @@ class PolynomialSketch(Method):
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
         if not isinstance(self.complex_to_real, bool | np.bool_):
             raise ValueError(f"complex_to_real must be True or False, got {self.complex_to_real!r}")
-        for name, least in (("degree", 1), ("hidden_components", 1)):
+        for name in ("degree", "hidden_components"):
             value = getattr(self, name)
-            whole = isinstance(value, Integral) and not isinstance(value, bool)
-            optional = name == "hidden_components" and value is None
-            if not optional and not (whole and int(value) >= least):
-                raise ValueError(
-                    f"{name} must be a whole number of at least {least}, got {value!r}"
-                )
+            whole = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+            if not whole and (name == "degree" or value is not None):
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
     @classmethod
     def published(cls, *, degree: int = 8) -> PolynomialSketch:

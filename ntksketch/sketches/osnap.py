@@ -163,7 +163,8 @@ def _apply_dense(sketch: OSNAP, X: jax.Array) -> jax.Array:
 def _apply_sparse(sketch: OSNAP, X: sparse.csr_array) -> np.ndarray:
     """Put every stored entry into its buckets; `toarray` adds those that meet."""
     codes = np.asarray(sketch.buckets)[:, X.indices].T
-    entries = np.where(codes < 0, -X.data[:, None], X.data[:, None]).reshape(-1)
+    signs = np.where(codes < 0, -1, 1).astype(X.dtype)
+    entries = (np.asarray(X.data)[:, None] * signs).reshape(-1)
     columns = np.where(codes < 0, -1 - codes, codes).reshape(-1)
     shape = (len(X.indptr) - 1, sketch.n_components)
     sketched = sparse.csr_array((entries, columns, X.indptr * codes.shape[1]), shape=shape)

@@ -214,7 +214,7 @@ class TreeSketch(NamedTuple):
         tuple of arrays of shape (n, width of the leaf)
         """
         return tuple(
-            (X.toarray() if sparse.issparse(X) else X) if leaf is None else leaf.apply(X)
+            _dense(X) if leaf is None else leaf.apply(X)
             for leaf, X in zip(self.leaves, factors, strict=True)
         )
 
@@ -250,6 +250,10 @@ class TreeSketch(NamedTuple):
             ]
             values[start, stop] = node.apply(*map(jnp.asarray, children))
         return values
+
+
+def _dense(X: Any) -> Any:
+    return X.toarray() if sparse.issparse(X) else X
 
 
 def _middle(start: int, stop: int) -> int:
