@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _HIDDEN = 1024, 2048  # bounds of the default width of hidden nodes
 _NARROW = 4096  # rows up to this width have no leaves
+_WIDE = 1 << 16  # up to which rows with leaves may well be dense
 
 
 class Plan(NamedTuple):
@@ -138,7 +139,11 @@ def make_plan(
     if columns:
         width = n_inputs if n_inputs <= _NARROW else n_hidden
         padded = 1 << (max(width, n_hidden) - 1).bit_length()
-        n_leaves = 0 if n_inputs <= _NARROW else max(columns)
+        n_leaves = 0
+        if n_inputs > _NARROW:
+            n_leaves = max(columns)
+            # leaves copy dense rows, some at a time; still wider rows are sparse
+            entries += 6 * min(n_inputs, _WIDE)
         # leaves, nodes, and the transforms of the node at hand
         entries += n_leaves * width + 2 * max(columns) * n_hidden + 8 * padded
     return Plan(first, coefficients, exact, tuple(columns.items()), n_hidden, n_components, entries)
