@@ -30,7 +30,7 @@ from ntksketch.estimators import (
     NTKRegressor,
     StreamingRidge,
 )
-from ntksketch.features import Gegenbauer, Nystroem, RandomFeatures
+from ntksketch.features import Gegenbauer, Nystroem, PolynomialSketch, RandomFeatures
 from ntksketch.kernels import kernel, kernel_diag, zonal
 
 __version__ = "0.1.0"
@@ -50,6 +50,7 @@ __all__ = [
     "NTKKernel",
     "NTKRegressor",
     "Nystroem",
+    "PolynomialSketch",
     "RandomFeatures",
     "Relu",
     "Serial",

@@ -55,6 +55,62 @@ def _convolve_all_rows(A, B):
     return C
 
 
+def osnap_matrix(sketch):
+    buckets = np.asarray(sketch.buckets)
+    S = np.zeros((buckets.shape[1], sketch.n_components))
+    for block in buckets:
+        for i, code in enumerate(block):
+            if code < 0:
+                S[i, -1 - code] -= 1
+            else:
+                S[i, code] += 1
+    return S / math.sqrt(len(buckets))
+
+
+def complex_tensor_srht_matrix(sketch):
+    """Column j is the Kronecker product of complex Hadamard columns; its parts come apart."""
+    m = sketch.n_components
+    n_draws = (m + 1) // 2
+    columns = []
+    for j in range(n_draws):
+        factors = []
+        for units, indices in zip(sketch.units, sketch.indices, strict=True):
+            signs = np.asarray(units, float)[0] + 1j * np.asarray(units, float)[1]
+            size = 1
+            while size < len(signs):
+                size *= 2
+            factors.append(signs * hadamard(size)[: len(signs), indices[j]])
+        columns.append(functools.reduce(np.kron, factors))
+    Z = np.stack(columns, axis=1)
+    return np.hstack([Z.real, Z.imag[:, : m - n_draws]]) * math.sqrt(2 / m)
+
+
+def tree_matrix(sketch):
+    """Matrix of a tree whose nodes have no more columns than their parents take."""
+
+    def leaf(k):
+        if sketch.leaves[k] is None:
+            return np.eye(sketch.n_features[k])
+        oracles = {"OSNAP": osnap_matrix, "CountSketch": count_sketch_matrix, "SRHT": srht_matrix}
+        return oracles[type(sketch.leaves[k]).__name__](sketch.leaves[k])
+
+    def matrix(start, stop):
+        if stop - start == 1:
+            return leaf(start)
+        middle = start + 1
+        while middle - start < (stop - start) / 2:
+            middle = start + 2 * (middle - start)
+        node = sketch.nodes[start, stop]
+        oracles = {
+            "TensorSRHT": tensor_srht_matrix,
+            "ComplexTensorSRHT": complex_tensor_srht_matrix,
+        }
+        children = np.kron(matrix(start, middle), matrix(middle, stop))
+        return children @ oracles[type(node).__name__](node)
+
+    return matrix(0, len(sketch.leaves))
+
+
 def tensor_rows(*factors):
     """Row-wise tensor products: row i is the Kronecker product of the factors' rows i."""
     rows = zip(*factors, strict=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse as sp
 import scipy.sparse.linalg
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
@@ -15,8 +16,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from ntksketch.architectures import Architecture
 from ntksketch.diagnostics.report import Estimate, KernelErrorReport, RidgeError
+from ntksketch.features.state import Explicit, linear
 from ntksketch.kernels import ZonalKernel, kernel
-from ntksketch.kernels.gram import check_rows
+from ntksketch.kernels.gram import check_rows, precision
+from ntksketch.kernels.zonal import zonal_form
 
 _HELD_OUT = 3  # one row in three is held out for the prediction gap
 
@@ -48,7 +51,9 @@ def check_features(
     r"""Measure how far features are from the exact kernel K.
 
     With the features Z of the same rows, the report has the Frobenius, spectral and diagonal errors
-    of :math:`ZZ^\top`, its bias over new draws, and for each ridge a the spectral factor
+    of :math:`ZZ^\top`, its bias over new draws, the truncation error where a method cuts off a
+    series (that of the kernel its features have without sketching), and for each ridge a the
+    spectral factor
     :math:`\|(K+aI)^{-1/2}(ZZ^\top-K)(K+aI)^{-1/2}\|_2`, the statistical dimension
     :math:`\operatorname{tr} K(K+aI)^{-1}`, and the gap between the predictions of exact kernel
     ridge and of ridge on the features. A factor :math:`\epsilon < 1` bounds the risk of ridge on
@@ -114,7 +119,8 @@ def check_features(
         check_consistent_length(X, y)
     rng = np.random.default_rng(random_state)
     samples = _samples(rng, X.shape[0], n_rows, n_samples)
-    errors, offsets, n_components = [], [], 0
+    expected = _expected_kernel(features)
+    errors, offsets, truncations, n_components = [], [], [], 0
     for rows in samples:
         K = kernel(architecture, X[rows].astype(np.float64), kind=kind)
         if not K.any():
@@ -122,6 +128,9 @@ def check_features(
         Z = np.asarray(features.transform(X[rows]), dtype=np.float64)
         n_components = Z.shape[1]
         errors.append(_errors(rng, K, Z @ Z.T, None if y is None else y[rows], ridges))
+        if expected is not None:
+            difference = expected(X[rows].astype(np.float64)) - K
+            truncations.append(float(np.linalg.norm(difference) / np.linalg.norm(K)))
         if not offsets:
             offsets = _offsets(features, X[rows], Z, K.sum(), n_draws, rng)
     frobenius, spectral, diagonal, dimension, factor, gap = zip(*errors, strict=True)
@@ -139,6 +148,7 @@ def check_features(
         spectral=Estimate.from_sample(spectral),
         diagonal=Estimate.from_sample(diagonal),
         bias=Estimate.from_sample(offsets),
+        truncation=None if expected is None else Estimate.from_sample(truncations),
         ridges=tuple(RidgeError(*row) for row in by_ridge),
     )
 
@@ -153,6 +163,22 @@ def _target(
     if architecture is None:
         raise ValueError(f"architecture must be given, since {features!r} has none of its own")
     return architecture, getattr(features, "kind", "ntk") if kind is None else kind
+
+
+def _expected_kernel(features: Any) -> Callable[[Any], NDArray] | None:
+    """Return the kernel that the features have without sketching, of rows; None: the exact one."""
+    expected = getattr(getattr(features, "feature_map_", None), "expected", None)
+    if expected is None:
+        return None
+    # it is a function of the rows after a first Dense layer
+    first, _ = zonal_form(features.architecture_, features.kind)
+
+    def of_rows(X: Any) -> NDArray:
+        with precision(X.dtype):
+            rows = X if first is None else linear(first, Explicit(X, None)).phi
+        return kernel(expected, rows if sp.issparse(rows) else np.asarray(rows))
+
+    return of_rows
 
 
 def _check_arguments(alphas: Sequence[float], **counts: tuple[int, int]) -> NDArray[np.float64]:

@@ -101,6 +101,9 @@ class KernelErrorReport:
     bias : Estimate
         Mean of the entries of ZZ' - K relative to the mean of K's, averaged over new draws of the
         features.
+    truncation : Estimate or None
+        Frobenius norm of the difference between the kernel that more columns lead to and K,
+        relative to that of K; None where no series was cut off.
     ridges : tuple of RidgeError
         One for each penalty.
     """
@@ -113,6 +116,7 @@ class KernelErrorReport:
     spectral: Estimate
     diagonal: Estimate
     bias: Estimate
+    truncation: Estimate | None
     ridges: tuple[RidgeError, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -139,6 +143,8 @@ class KernelErrorReport:
         yield "relative spectral error", str(self.spectral)
         yield "relative error of the diagonal", str(self.diagonal)
         yield "relative bias over new draws", str(self.bias)
+        if self.truncation is not None:
+            yield "relative truncation error", str(self.truncation)
         for ridge in self.ridges:
             at = f"at ridge {ridge.alpha:g} trace(K)/n"
             yield f"statistical dimension {at}", str(ridge.statistical_dimension)
@@ -175,6 +181,8 @@ class KernelErrorReport:
             ("diagonal", self.diagonal),
             ("bias (absolute)", self.bias),
         ]
+        if self.truncation is not None:
+            bars.append(("truncation", self.truncation))
         for ridge in self.ridges:
             bars.append((f"spectral factor, ridge {ridge.alpha:g}", ridge.spectral_factor))
             bars.append((f"prediction gap, ridge {ridge.alpha:g}", ridge.prediction_gap))

@@ -4,6 +4,7 @@ from ntksketch.features.base import FeatureMap, Method
 from ntksketch.features.gegenbauer import Gegenbauer
 from ntksketch.features.methods import METHODS, resolve_method
 from ntksketch.features.nystroem import Nystroem
+from ntksketch.features.polynomial_sketch import PolynomialSketch
 from ntksketch.features.random_features import RandomFeatures
 from ntksketch.features.transform import transform_blocks
 
@@ -13,6 +14,7 @@ __all__ = [
     "Gegenbauer",
     "Method",
     "Nystroem",
+    "PolynomialSketch",
     "RandomFeatures",
     "resolve_method",
     "transform_blocks",

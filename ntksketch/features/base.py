@@ -32,7 +32,7 @@ class FeatureMap(Protocol):
 
     @property
     def expected(self) -> ZonalKernel | None:
-        """The kernel that the features have on average, where a series was cut off; else None."""
+        """The kernel that more columns lead to, where a series was cut off; else None."""
         ...
 
     def apply(self, X: Any) -> Any:

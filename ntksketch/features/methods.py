@@ -5,11 +5,13 @@ from __future__ import annotations
 from ntksketch.features.base import Method
 from ntksketch.features.gegenbauer import Gegenbauer
 from ntksketch.features.nystroem import Nystroem
+from ntksketch.features.polynomial_sketch import PolynomialSketch
 from ntksketch.features.random_features import RandomFeatures
 
 METHODS: dict[str, type[Method]] = {
-    "gegenbauer": Gegenbauer,
     "nystroem": Nystroem,
+    "gegenbauer": Gegenbauer,
+    "polynomial-sketch": PolynomialSketch,
     "random-features": RandomFeatures,
 }
 

@@ -121,9 +121,9 @@ def _integrate(function: Function, dim: int, max_degree: int) -> NDArray[np.floa
     return products * np.array([n_harmonics(dim, degree) for degree in range(max_degree + 1)])
 
 
-def legendre_polynomials(t: NDArray, dim: int, max_degree: int) -> NDArray[np.float64]:
+def legendre_polynomials(t: NDArray, dim: int, max_degree: int) -> NDArray:
     """Return the Legendre polynomials of degrees 0 to max_degree at t, first axis the degree."""
-    values = np.ones((max_degree + 1, *np.shape(t)))
+    values = np.ones((max_degree + 1, *np.shape(t)), np.result_type(t, np.float64))
     if max_degree:
         values[1] = t
     for degree in range(1, max_degree):

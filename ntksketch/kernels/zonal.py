@@ -408,11 +408,18 @@ def is_zonal(architecture: Architecture) -> bool:
     )
 
 
-def profile(architecture: Architecture, kind: str, t: np.ndarray) -> np.ndarray:
+def profile(
+    architecture: Architecture,
+    kind: str,
+    t: np.ndarray,
+    arc_cosines: Sequence[Callable[[NDArray], NDArray]] = (kappa1, kappa0),
+) -> np.ndarray:
     """Return the zonal function f at cosines t of the rows after the first Dense layer.
 
-    float64 or complex, exact: the kernel is f(cos) times the product of those rows' norms.
+    float64 or complex, exact: the kernel is f(cos) times the product of those rows' norms. Other
+    functions may stand for kappa1 and kappa0.
     """
+    of_order_1, of_order_0 = arc_cosines
     first, rest = split_input(architecture)
     nngp_t, ntk_t, variance = t, t if first is not None else np.zeros_like(t), 1.0
     for layer in rest:
@@ -420,7 +427,8 @@ def profile(architecture: Architecture, kind: str, t: np.ndarray) -> np.ndarray:
             cosine = nngp_t / variance if variance > 0 else np.zeros_like(t)
             if not np.iscomplexobj(t):
                 cosine = np.clip(cosine, -1, 1)
-            value, slope = mix_rectifier(layer.slope, kappa1(cosine), kappa0(cosine), cosine)
+            orders = of_order_1(cosine), of_order_0(cosine)
+            value, slope = mix_rectifier(layer.slope, *orders, cosine)
             nngp_t, ntk_t = variance * value, ntk_t * slope
         else:
             if not isinstance(layer, Dense) or layer.bias_std != 0:

@@ -109,7 +109,7 @@ class SRHT(NamedTuple):
         return cls(
             signs=random_signs(signs_key, n_features, dtype),
             indices=sample_coordinates(
-                indices_key, _padded_size(n_features), n_components, balanced
+                indices_key, padded_size(n_features), n_components, balanced
             ),
         )
 
@@ -142,7 +142,7 @@ class SRHT(NamedTuple):
 def _apply_dense(sketch: SRHT, X: jax.Array) -> jax.Array:
     """Transform the signed, padded rows and take the sampled coordinates."""
     signed = X * jnp.asarray(sketch.signs, X.dtype)
-    n_padding = _padded_size(sketch.n_features) - sketch.n_features
+    n_padding = padded_size(sketch.n_features) - sketch.n_features
     padded = jnp.pad(signed, ((0, 0), (0, n_padding)))
     return hadamard_transform(padded)[:, sketch.indices] * sketch.n_components**-0.5
 
@@ -157,11 +157,11 @@ def _apply_sparse(sketch: SRHT, X: sparse.csr_array) -> np.ndarray:
     Z = np.zeros((len(X.indptr) - 1, sketch.n_components), X.dtype)
     for start in range(0, len(active), step):
         chunk = active[start : start + step]
-        entries = hadamard_entries(chunk, indices, _padded_size(sketch.n_features))
+        entries = hadamard_entries(chunk, indices, padded_size(sketch.n_features))
         Z += columns[:, chunk] @ (signs[chunk, None] * entries)
     return Z
 
 
-def _padded_size(n_features: int) -> int:
+def padded_size(n_features: int) -> int:
     """Return the smallest power of two that is at least `n_features`."""
     return 1 << (n_features - 1).bit_length()

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import ntksketch as ntk
 from ntksketch.cli import evaluate, main
 from ntksketch.cli.app import app
+from ntksketch.features import Method
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -201,14 +202,14 @@ def test_task_can_be_overruled(quick, digits, tmp_path):
 
 @pytest.fixture
 def refuse_small(monkeypatch):
-    init = ntk.RandomFeatures.init
+    init = Method.init
 
     def refusing(self, *args, n_components, **options):
         if n_components < 20:
             raise ValueError(f"n_components must be at least 20, got {n_components}")
         return init(self, *args, n_components=n_components, **options)
 
-    monkeypatch.setattr(ntk.RandomFeatures, "init", refusing)
+    monkeypatch.setattr(Method, "init", refusing)
 
 
 def test_what_a_method_refuses_is_left_out_with_its_reason(quick, refuse_small, digits, tmp_path):

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
@@ -138,6 +139,49 @@ def test_other_transformers_need_an_architecture(X):
         ntk.check_features(sampler, X)
     report = ntk.check_features(sampler, X, architecture=ntk.zonal.nngp(depth=1))
     assert report.frobenius.value > 0.1
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        ARCHITECTURE,
+        ntk.serial(ntk.Dense(1.2, 0.5), ntk.Relu(), ntk.Dense()),
+        ntk.zonal.laplace(1.0),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_truncation_error_is_apart_from_the_sketching_error(X, architecture, sparse):
+    method = ntk.PolynomialSketch(degree=3, coefficients="taylor")
+    fm = ntk.NTKFeatures(architecture, method, 128, random_state=0).fit(X)
+    report = ntk.check_features(fm, scipy.sparse.csr_array(X) if sparse else X, n_draws=2)
+    K, rows = ntk.kernel(architecture, X), X
+    if architecture is not ARCHITECTURE and not isinstance(architecture, ntk.zonal.ZonalKernel):
+        rows = np.hstack([1.2 * X, np.full((90, 1), 0.5)])
+    difference = ntk.kernel(fm.feature_map_.expected, rows) - K
+    assert report.truncation is not None
+    expected = np.linalg.norm(difference) / np.linalg.norm(K)
+    np.testing.assert_allclose(report.truncation.value, expected, rtol=1e-9)
+    assert 0.001 < expected < report.frobenius.value
+    assert "relative truncation error" in str(report)
+    assert report.to_dict()["truncation"]["value"] == report.truncation.value
+
+
+def test_truncation_has_a_standard_error_and_falls_with_the_degree(X):
+    errors = []
+    for degree in (2, 8):
+        method = ntk.PolynomialSketch(degree=degree)
+        fm = ntk.NTKFeatures(ARCHITECTURE, method, 2048, random_state=0).fit(X)
+        errors.append(ntk.check_features(fm, X, n_rows=30, n_samples=3, n_draws=2).truncation)
+    assert errors[0].standard_error > 0
+    assert errors[1].value < 0.5 * errors[0].value
+
+
+def test_no_truncation_where_nothing_is_cut_off(X, fm):
+    report = ntk.check_features(fm, X, n_draws=2)
+    assert report.truncation is None
+    assert "truncation" not in str(report)
+    assert report.to_dict()["truncation"] is None
 
 
 def test_kind_follows_the_features(X):

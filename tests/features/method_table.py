@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import ntksketch as ntk
+from ntksketch.features import Method
 
 
 class Case(NamedTuple):
@@ -22,7 +23,7 @@ class Case(NamedTuple):
         Bound on the power of the number of components with which the error falls.
     """
 
-    method: ntk.RandomFeatures | ntk.Gegenbauer | ntk.Nystroem
+    method: Method
     mean: str | None
     layered: bool
     zonal: bool
@@ -34,6 +35,8 @@ CASES = [
     Case(ntk.Gegenbauer(), "expected", False, True),
     Case(ntk.Gegenbauer(linear="random"), "expected", False, True),
     Case(ntk.Gegenbauer(directions="structured"), None, False, True),
+    Case(ntk.PolynomialSketch(), "expected", False, True),
+    Case(ntk.PolynomialSketch.published(degree=2), None, False, False, -0.2),
     Case(ntk.Nystroem("kmeans"), "below", True, True),
     Case(ntk.Nystroem("uniform"), "below", True, True),
     Case(ntk.Nystroem("leverage"), "below", True, True),

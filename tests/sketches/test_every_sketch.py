@@ -11,7 +11,17 @@ import pytest
 from scipy import sparse
 from sketch_statistics import N_ERRORS, SEEDS, sketched_products, unit_pair
 
-from ntksketch.sketches import SRHT, CountSketch, TensorSketch, TensorSRHT
+from ntksketch.sketches import (
+    OSNAP,
+    SRHT,
+    ComplexTensorSRHT,
+    CountSketch,
+    TensorSketch,
+    TensorSRHT,
+    TreeSketch,
+)
+
+SINGLE = (CountSketch, SRHT, OSNAP)
 
 
 class Case(NamedTuple):
@@ -20,8 +30,8 @@ class Case(NamedTuple):
     matrix: object
 
     def init(self, key, m, dtype=jnp.float32):
-        single = self.cls in (CountSketch, SRHT)
-        return self.cls.init(key, self.widths[0] if single else self.widths, m, dtype)
+        widths = self.widths[0] if self.cls in SINGLE else self.widths
+        return self.cls.init(key, widths, m, dtype)
 
     def rows(self, n=6, dtype=np.float32):
         """Rows with many zeros, an empty column and an empty row."""
@@ -40,6 +50,13 @@ CASES = [
     Case(TensorSketch, (5, 2, 3), oracles.tensor_sketch_matrix),
     Case(TensorSRHT, (5, 12), oracles.tensor_srht_matrix),
     Case(TensorSRHT, (5, 2, 3), oracles.tensor_srht_matrix),
+    Case(OSNAP, (20,), oracles.osnap_matrix),
+    Case(ComplexTensorSRHT, (20,), oracles.complex_tensor_srht_matrix),
+    Case(ComplexTensorSRHT, (5, 12), oracles.complex_tensor_srht_matrix),
+    Case(ComplexTensorSRHT, (5, 2, 3), oracles.complex_tensor_srht_matrix),
+    Case(TreeSketch, (20,), oracles.tree_matrix),
+    Case(TreeSketch, (5, 12), oracles.tree_matrix),
+    Case(TreeSketch, (5, 2, 3, 4, 2), oracles.tree_matrix),
 ]
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-13}
 
@@ -125,7 +142,7 @@ def test_no_rows(case):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
-    "case", [CASES[i] for i in (0, 1, 3, 5)], ids=lambda case: case.cls.__name__
+    "case", [CASES[i] for i in (0, 1, 3, 5, 7, 9, 12)], ids=lambda case: case.cls.__name__
 )
 def test_error_falls_as_the_square_root_of_the_size(case, seed):
     wide = case._replace(widths=tuple(64 * d for d in case.widths))
@@ -162,7 +179,7 @@ def test_sizes_below_one_are_refused(case, m):
         case._replace(widths=(0,) * len(case.widths)).init(jax.random.key(0), 4)
 
 
-@pytest.mark.parametrize("cls", [TensorSketch, TensorSRHT])
+@pytest.mark.parametrize("cls", [TensorSketch, TensorSRHT, ComplexTensorSRHT, TreeSketch])
 def test_factors_must_match(cls):
     sketch = cls.init(jax.random.key(0), (5, 3), 4)
     for rows in ([np.ones((2, 5))], [np.ones((2, 5)), np.ones((1, 3))], []):
@@ -172,7 +189,7 @@ def test_factors_must_match(cls):
         cls.init(jax.random.key(0), (), 4)
 
 
-@pytest.mark.parametrize("cls", [CountSketch, SRHT])
+@pytest.mark.parametrize("cls", SINGLE)
 def test_wide_sparse_rows_are_never_densified(cls):
     n, d, m = 20_000, 1_000_000, 16  # 80 GB if dense
     rng = np.random.default_rng(0)

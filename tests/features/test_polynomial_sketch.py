@@ -1,0 +1,417 @@
+import itertools
+import math
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from feature_statistics import (
+    SEEDS,
+    assert_unbiased,
+    draw,
+    draw_map,
+    gram_matrices,
+    relative_error,
+)
+from sklearn.datasets import load_digits
+
+import ntksketch as ntk
+from ntksketch import Dense, PolynomialSketch, Relu, serial
+from ntksketch.features.polynomials import (
+    choose_exact,
+    column_shares,
+    divide_columns,
+    fit_polynomial,
+    relative_variance,
+)
+from ntksketch.features.powers import monomials_of
+from ntksketch.features.state import Explicit, linear
+from ntksketch.kernels.gram import precision
+from ntksketch.kernels.zonal import zonal_form
+
+ROWS = np.random.default_rng(0).standard_normal((6, 5))
+LAYERED = PolynomialSketch(variant="layered", hidden_components=64)
+METHODS = [
+    PolynomialSketch(),
+    PolynomialSketch(coefficients="taylor", complex_to_real=False, hidden_components=32),
+    PolynomialSketch(5, base="countsketch"),
+    PolynomialSketch.published(degree=4),
+    LAYERED,
+]
+TARGETS = [
+    ntk.mlp(1),
+    ntk.mlp(3, weight_std=1.3),
+    serial(Dense(bias_std=0.5), Relu(), Dense()),
+    serial(Relu(), Dense()),
+    ntk.zonal.laplace(0.7),
+    ntk.zonal.gamma_exponential(0.5, 1.5),
+    ntk.zonal.polynomial([0.3, 0.0, 0.0, 1.0]),
+    ntk.zonal.from_function(np.exp),
+]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits().data / 16
+
+
+def expected_kernel(method, target, X, m=64, kind="ntk"):
+    """The mean of the features' kernel, by the polynomial of the rows after a first Dense."""
+    first, _ = zonal_form(target, kind)
+    with precision(X.dtype):
+        rows = X if first is None else np.asarray(linear(first, Explicit(X, None)).phi)
+    feature_map = draw_map(method, target, X, m, jax.random.key(0), kind)
+    return ntk.kernel(feature_map.expected, rows)
+
+
+# ---------------------------------------------------------------------------------------------
+# Polynomials and columns
+# ---------------------------------------------------------------------------------------------
+
+
+def test_taylor_coefficients_are_those_of_the_arc_cosine_functions():
+    # kappa1 + t kappa0, by the series with C_i = (2i)!/(4^i i!^2)
+    expected = np.zeros(9)
+    expected[:2] = 1 / np.pi, 1.0
+    for i in range(4):
+        c = math.comb(2 * i, i) / 4**i / np.pi
+        expected[2 * i + 2] = c / ((2 * i + 1) * (2 * i + 2)) + c / (2 * i + 1)
+    np.testing.assert_allclose(fit_polynomial(ntk.zonal.ntk(1), 8, "taylor"), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("target", [ntk.zonal.ntk(1), ntk.zonal.ntk(4), ntk.zonal.laplace(1.0)])
+def test_fits_have_no_negative_coefficient_and_beat_the_series(target):
+    t = np.linspace(-1, 1, 500)
+    errors = {}
+    for fit, degree in itertools.product(("nnls", "taylor"), (4, 12)):
+        coefficients = np.array(fit_polynomial(target, degree, fit))
+        assert (coefficients >= 0).all()
+        assert len(coefficients) <= degree + 1
+        values = np.polynomial.polynomial.polyval(t, coefficients)
+        errors[fit, degree] = np.linalg.norm(values - target(t))
+    assert errors["nnls", 12] < errors["nnls", 4]
+    for degree in (4, 12):
+        assert errors["nnls", degree] < 0.7 * errors["taylor", degree]
+
+
+@pytest.mark.parametrize("fit", ["nnls", "taylor"])
+def test_polynomial_kernels_are_found(fit):
+    coefficients = (0.25, 0.5, 0.0, 2.0)
+    found = fit_polynomial(ntk.zonal.polynomial(coefficients), 3, fit)
+    np.testing.assert_allclose(found, coefficients, atol=1e-9)
+
+
+@pytest.mark.parametrize("n_columns", [3, 4, 7, 100, 8192])
+def test_columns_are_all_dealt_out_in_proportion(n_columns):
+    shares = {2: 0.6, 5: 1e-9, 8: 0.2}
+    columns = divide_columns(shares, n_columns)
+    assert sum(columns.values()) == n_columns
+    assert min(columns.values()) >= 1
+    if n_columns == 8192:
+        assert abs(columns[2] / columns[8] - 3) < 0.01
+
+
+def test_exact_powers_are_those_that_leave_the_least_variance():
+    shares = column_shares((0.3, 1.0, 0.5, 0.0, 0.1), complex_to_real=True)
+    for n_variables, n_columns in itertools.product((1, 4, 30, 1000), (3, 20, 500, 4000)):
+        best = choose_exact(shares, n_variables, n_columns)
+
+        def variance(largest, n_variables=n_variables, n_columns=n_columns):
+            exact = [j for j in shares if j <= largest]
+            left = n_columns - sum(math.comb(n_variables + j - 1, j) for j in exact)
+            rest = sum(share for j, share in shares.items() if j > largest)
+            return (rest**2 / left if rest else 0) if left >= len(shares) - len(exact) else np.inf
+
+        assert variance(best) == min(variance(j) for j in (0, *shares))
+
+
+@pytest.mark.parametrize("complex_to_real", [False, True])
+@pytest.mark.parametrize("power", [2, 3, 5])
+def test_relative_variance_is_that_of_the_top_node(power, complex_to_real):
+    # independent samples of a sketch of two vectors with the children's cosines, in high dimension
+    left = 1 << (power - 1).bit_length() - 1
+    a, b = 0.5**left, 0.5 ** (power - left)
+    rng = np.random.default_rng(0)
+
+    def factor(cosine):
+        s = rng.integers(4, size=(200_000, 2)) if complex_to_real else None
+        if s is None:
+            g = rng.standard_normal((200_000, 2))
+        else:
+            g = (
+                rng.standard_normal((200_000, 2)) + 1j * rng.standard_normal((200_000, 2))
+            ) / 2**0.5
+        return g[:, 0], cosine * g[:, 0] + np.sqrt(1 - cosine**2) * g[:, 1]
+
+    (x1, y1), (x2, y2) = factor(a), factor(b)
+    products = np.real(x1 * x2 * np.conj(y1 * y2))
+    samples = (2 if complex_to_real else 1) * (products - 0.5**power) ** 2
+    error = samples.std() / np.sqrt(len(samples))
+    assert abs(samples.mean() - relative_variance(power, complex_to_real)) < 5 * error
+
+
+@pytest.mark.parametrize("power", [2, 3, 4])
+def test_monomials_are_exact(power):
+    Z = np.asarray(monomials_of(5, power, np.float32).apply(jax.numpy.asarray(ROWS, np.float32)))
+    np.testing.assert_allclose(Z @ Z.T, (ROWS @ ROWS.T) ** power, rtol=1e-4, atol=1e-3)
+
+
+# ---------------------------------------------------------------------------------------------
+# The one-shot map
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("target", TARGETS, ids=repr)
+@pytest.mark.parametrize("method", METHODS[:3], ids=repr)
+def test_unbiased_for_its_polynomial(method, target, seed):
+    grams = gram_matrices(method, target, ROWS, 40, n_keys=200, seed=seed)
+    assert_unbiased(grams, expected_kernel(method, target, ROWS, 40))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("base", ["osnap", "countsketch", "srht"])
+def test_unbiased_with_leaves(base, seed, monkeypatch):
+    monkeypatch.setattr("ntksketch.features.powers._NARROW", 4)
+    X = np.random.default_rng(1).standard_normal((5, 40))
+    method = PolynomialSketch(5, base=base, hidden_components=16)
+    grams = gram_matrices(method, ntk.mlp(2), X, 30, n_keys=400, seed=seed)
+    assert_unbiased(grams, expected_kernel(method, ntk.mlp(2), X, 30))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("kind", ["ntk", "nngp"])
+def test_unbiased_for_both_kinds(kind, seed):
+    method = PolynomialSketch(6)
+    grams = gram_matrices(method, ntk.mlp(2), ROWS, 50, 200, seed, kind)
+    assert_unbiased(grams, expected_kernel(method, ntk.mlp(2), ROWS, 50, kind))
+
+
+def test_exact_where_all_monomials_fit():
+    method = PolynomialSketch(4)
+    m = sum(math.comb(5 + j - 1, j) for j in range(5))
+    for n_components in (m, m + 7):
+        Z = draw(method, ntk.mlp(1), ROWS, n_components, jax.random.key(0))
+        assert Z.shape == (6, n_components)
+        np.testing.assert_allclose(Z @ Z.T, expected_kernel(method, ntk.mlp(1), ROWS), rtol=1e-10)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("complex_to_real", [False, True])
+def test_error_falls_as_the_square_root_of_the_components(complex_to_real, seed):
+    X = np.random.default_rng(2).standard_normal((40, 300)) + 0.5
+    method = PolynomialSketch(6, complex_to_real=complex_to_real)
+    K = expected_kernel(method, ntk.mlp(2), X)
+    sizes = [32, 128]
+    errors = [
+        np.mean([relative_error(G, K) ** 2 for G in gram_matrices(method, ntk.mlp(2), X, m, 24)])
+        for m in sizes
+    ]
+    exponent = np.polyfit(np.log(sizes), np.log(errors), 1)[0] / 2
+    assert abs(exponent + 0.5) < 0.1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_complex_signs_reduce_the_error(seed):
+    X = np.random.default_rng(2).standard_normal((40, 300)) + 1.0
+    real, complex_ = (
+        [
+            relative_error(G, expected_kernel(method, ntk.mlp(1), X)) ** 2
+            for G in gram_matrices(method, ntk.mlp(1), X, 128, 100, seed)
+        ]
+        for method in (PolynomialSketch(complex_to_real=False), PolynomialSketch())
+    )
+    error = np.hypot(np.std(real), np.std(complex_)) / 10
+    assert np.mean(complex_) < np.mean(real) - 2 * error
+
+
+@pytest.mark.parametrize(("m", "bound"), [(1024, 0.019), (4096, 0.010)])
+def test_error_on_digits(m, bound, digits):
+    X = digits[:600]
+    K = ntk.kernel(ntk.mlp(1), X)
+    errors = []
+    for seed in range(4):
+        fm = ntk.NTKFeatures(ntk.mlp(1), PolynomialSketch(), m, random_state=seed)
+        Z = fm.fit_transform(X.astype(np.float32))
+        errors.append(relative_error(Z @ Z.T, K))
+    assert np.mean(errors) <= bound
+
+
+# ---------------------------------------------------------------------------------------------
+# The layered map
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("degree", [2, 8])
+def test_published_sketch_is_unbiased_at_depth_1_without_a_sketch_of_the_rows(degree, seed):
+    method = PolynomialSketch(degree, "layered", "taylor", complex_to_real=False)
+    method = PolynomialSketch(**{**vars(method), "hidden_components": 16})
+    grams = gram_matrices(method, ntk.mlp(1), ROWS, 16, n_keys=600, seed=seed)
+    assert_unbiased(grams, expected_kernel(method, ntk.mlp(1), ROWS))
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_published_sketch_approaches_the_exact_kernel(depth, digits):
+    X = digits[:100].astype(np.float32)
+    K = ntk.kernel(ntk.mlp(depth), X.astype(np.float64))
+    method = PolynomialSketch.published(degree=8)
+    small, large = (
+        np.mean(
+            [
+                relative_error(G, K)
+                for G in gram_matrices(
+                    PolynomialSketch(**{**vars(method), "hidden_components": m}),
+                    ntk.mlp(depth),
+                    X,
+                    m,
+                    6,
+                )
+            ]
+        )
+        for m in (128, 1024)
+    )
+    assert large < 0.6 * small
+    assert large < 0.15
+
+
+@pytest.mark.parametrize("kind", ["ntk", "nngp"])
+@pytest.mark.parametrize("target", TARGETS[:4], ids=repr)
+def test_layered_kernel_approaches_the_exact_one_with_the_degree(target, kind):
+    K = ntk.kernel(target, ROWS, kind=kind)
+    low, high = (
+        relative_error(expected_kernel(PolynomialSketch(q, "layered"), target, ROWS, 64, kind), K)
+        for q in (6, 40)
+    )
+    assert high < min(0.7 * low, 0.06)
+
+
+def test_layers_are_needed():
+    with pytest.raises(ValueError, match="needs the layers of a network"):
+        draw(LAYERED, ntk.zonal.laplace(1.0), ROWS, 64, jax.random.key(0))
+    with pytest.raises(ValueError, match="is not zonal"):
+        draw(LAYERED, ntk.mlp(2, bias_std=0.1), ROWS, 64, jax.random.key(0))
+    with pytest.raises(ValueError, match=r"hidden_components=2 is too small: .* degree=8 is 4"):
+        draw(
+            PolynomialSketch(8, "layered", "taylor", hidden_components=2),
+            ntk.mlp(1),
+            ROWS,
+            64,
+            jax.random.key(0),
+        )
+
+
+# ---------------------------------------------------------------------------------------------
+# What holds for both
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_homogeneous_for_every_draw(method, depth):
+    scales = np.array([0.0, 1e-3, 1.0, 7.0, 100.0, 2.0])[:, None]
+    key = jax.random.key(1)
+    Z, scaled = (draw(method, ntk.mlp(depth), X, 96, key) for X in (ROWS, scales * ROWS))
+    np.testing.assert_allclose(scaled, scales * Z, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("target", [ntk.mlp(1), TARGETS[2]], ids=repr)
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+@pytest.mark.parametrize("narrow", [4096, 4])
+def test_sparse_rows_equal_dense_rows(target, method, narrow, monkeypatch):
+    monkeypatch.setattr("ntksketch.features.powers._NARROW", narrow)
+    X = np.where(np.random.default_rng(0).random((7, 150)) < 0.2, 1.5, 0.0)
+    X[3] = 0
+    key = jax.random.key(0)
+    Z = draw(method, target, X, 64, key)
+    np.testing.assert_allclose(draw(method, target, sp.csr_array(X), 64, key), Z, atol=1e-11)
+    assert np.isfinite(Z).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_exact_number_of_columns_and_dtype(method, dtype):
+    for target, m in ((ntk.mlp(1), 97), (TARGETS[2], 200)):
+        Z = draw(method, target, ROWS.astype(dtype), m, jax.random.key(0))
+        assert Z.shape == (6, m)
+        assert Z.dtype == dtype
+
+
+@pytest.mark.parametrize("coefficients", ["nnls", "taylor"])
+def test_too_few_components_name_the_smallest_number(coefficients):
+    method = PolynomialSketch(coefficients=coefficients)
+    with pytest.raises(
+        ValueError, match=r"n_components=1 is too small: .* works is (\d+)"
+    ) as error:
+        draw(method, ntk.mlp(2), ROWS, 1, jax.random.key(0))
+    smallest = int(str(error.value).split()[-1])
+    assert draw(method, ntk.mlp(2), ROWS, smallest, jax.random.key(0)).shape[1] == smallest
+    with pytest.raises(ValueError, match=f"works is {smallest}"):
+        draw(method, ntk.mlp(2), ROWS, smallest - 1, jax.random.key(0))
+
+
+def test_bias_behind_the_input_is_refused():
+    with pytest.raises(ValueError, match="is not zonal"):
+        draw(PolynomialSketch(), ntk.mlp(2, bias_std=0.1), ROWS, 64, jax.random.key(0))
+
+
+def test_negative_power_series_is_refused():
+    kernel = ntk.kernels.zonal.LegendreSeries(5, (0.1, 0.0, 1.0))
+    with pytest.raises(ValueError, match=r"negative coefficient .* t\^0"):
+        draw(PolynomialSketch(coefficients="taylor"), kernel, ROWS, 64, jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"degree": 0}, "degree must be a whole number of at least 1, got 0"),
+        ({"degree": 2.5}, "degree must be a whole number"),
+        ({"degree": True}, "degree must be a whole number"),
+        ({"variant": "deep"}, "variant must be one of"),
+        ({"coefficients": "chebyshev"}, "coefficients must be one of"),
+        ({"base": "gaussian"}, "base must be one of"),
+        ({"complex_to_real": "yes"}, "complex_to_real must be True or False"),
+        ({"hidden_components": 0}, "hidden_components must be a whole number"),
+    ],
+)
+def test_parameters_are_checked(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        PolynomialSketch(**parameters)
+
+
+def test_repr_and_equality():
+    assert repr(PolynomialSketch()) == "PolynomialSketch()"
+    published = PolynomialSketch.published(degree=6)
+    assert eval(repr(published)) == published
+    assert hash(PolynomialSketch()) == hash(PolynomialSketch(8))
+
+
+WIDE = """
+import resource, sys
+import numpy as np, scipy.sparse as sp
+import ntksketch as ntk
+
+n, d, nnz = 3000, 1_000_000, 20
+rng = np.random.default_rng(0)
+X = sp.csr_array(
+    (rng.random(n * nnz, dtype=np.float32), rng.integers(d, size=n * nnz), nnz * np.arange(n + 1)),
+    shape=(n, d),
+)
+method = ntk.PolynomialSketch(variant=sys.argv[1], hidden_components=256)
+fm = ntk.NTKFeatures(ntk.mlp(2), method, 256, working_memory=64, random_state=0).fit(X)
+Z = fm.transform(X)
+norms = np.asarray(X.multiply(X).sum(axis=1)).ravel()
+assert abs(np.mean((Z**2).sum(axis=1) / norms) - 3) < 0.5
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.parametrize("variant", ["one-shot", "layered"])
+def test_wide_sparse_rows_are_never_densified(variant):
+    done = subprocess.run(
+        [sys.executable, "-c", WIDE, variant], capture_output=True, text=True, check=True
+    )
+    # the rows alone are 12 GB if dense, and each 4 MB
+    assert float(done.stdout) < 1500

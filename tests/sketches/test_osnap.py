@@ -1,0 +1,84 @@
+import jax
+import numpy as np
+import pytest
+from oracles import osnap_matrix
+from scipy import sparse
+from sketch_statistics import (
+    COSINES,
+    N_ERRORS,
+    SEEDS,
+    assert_mean,
+    assert_variance,
+    sketched_products,
+    unit_pair,
+)
+
+from ntksketch.sketches import OSNAP
+
+
+def test_every_coordinate_has_its_nonzeros_one_in_each_block():
+    S = osnap_matrix(OSNAP.init(jax.random.key(0), 30, 16, n_nonzeros=4))
+    np.testing.assert_array_equal(np.abs(S[S != 0]), 0.5)
+    for block in np.split(S, 4, axis=1):
+        np.testing.assert_array_equal((block != 0).sum(axis=1), 1)
+        # balanced: each run of four coordinates fills the four buckets
+        np.testing.assert_array_equal((block[:28] != 0).sum(axis=0), 7)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("d", "m"), [(1, 4), (5, 20), (5, 33)])
+def test_isometry_where_no_two_coordinates_meet(d, m, seed):
+    S = osnap_matrix(OSNAP.init(jax.random.key(seed), d, m))
+    np.testing.assert_allclose(S @ S.T, np.eye(d), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("m", "s"), [(6, 1), (12, 3), (14, 4), (3, 8)])
+def test_unbiased_with_the_exact_variance(m, s, seed):
+    d = 13
+    xs, ys = np.stack([unit_pair(d, cosine, seed) for cosine in COSINES], axis=1)
+    products = sketched_products(lambda key: OSNAP.init(key, d, m, n_nonzeros=s), [xs], [ys], seed)
+    s = min(s, m)
+    widths = np.diff([k * m // s for k in range(s + 1)])
+    for cosine, x, y, sample in zip(COSINES, xs, ys, products, strict=True):
+        pairs = np.triu((np.outer(x, y) + np.outer(y, x)) ** 2, 1)
+        runs = [np.arange(d) // width for width in widths]
+        variance = sum(
+            (pairs * (run[:, None] != run)).sum() / width
+            for run, width in zip(runs, widths, strict=True)
+        )
+        assert_mean(sample, cosine)
+        assert_variance(sample, variance / s**2)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_more_nonzeros_have_lighter_tails(seed):
+    # two heavy coordinates: one bucket each collides or not, eight average
+    x = np.zeros(64)
+    x[[3, 40]] = 0.5**0.5
+    fourth = {}
+    for s in (1, 8):
+        sample = sketched_products(
+            lambda key, s=s: OSNAP.init(key, 64, 32, n_nonzeros=s), [[x]], [[x]], seed
+        )[0]
+        powers = (sample - 1) ** 4
+        fourth[s] = powers.mean(), powers.std() / np.sqrt(len(powers))
+    assert fourth[8][0] < fourth[1][0] - N_ERRORS * np.hypot(fourth[1][1], fourth[8][1]) / 2
+
+
+def test_nonzeros_are_at_least_one_and_no_more_than_columns():
+    assert OSNAP.init(jax.random.key(0), 5, 3, n_nonzeros=8).buckets.shape == (3, 5)
+    with pytest.raises(ValueError, match="n_nonzeros = 0, expected at least 1"):
+        OSNAP.init(jax.random.key(0), 5, 3, n_nonzeros=0)
+
+
+def test_parameters_are_a_few_integers_for_each_coordinate():
+    sketch = OSNAP.init(jax.random.key(0), 100_000, 64, n_nonzeros=2)
+    assert sum(a.nbytes for a in jax.tree.leaves(sketch)) < 9 * 100_000
+
+
+def test_stored_duplicates_add_up():
+    X = sparse.csr_array((np.ones(3), np.array([2, 2, 0]), np.array([0, 2, 3])), shape=(2, 5))
+    sketch = OSNAP.init(jax.random.key(0), 5, 6)
+    expected = X.toarray() @ osnap_matrix(sketch)
+    np.testing.assert_allclose(sketch.apply(X), expected, rtol=0, atol=1e-15)
