@@ -61,7 +61,7 @@ class ComponentsSuggestion:
 def suggest_n_components(
     architecture: Architecture | ZonalKernel,
     X: Any,
-    method: str | Method = "random-features",
+    method: str | Method = "auto",
     target_error: float = 0.05,
     *,
     kind: str = "ntk",
@@ -82,7 +82,7 @@ def suggest_n_components(
         The network.
     X : array-like or sparse matrix of shape (n, d)
         Rows.
-    method : str or Method, default="random-features"
+    method : str or Method, default="auto"
         The features.
     target_error : float, default=0.05
         Wanted Frobenius norm of ZZ' - K relative to that of K, in (0, 1).

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntksketch.architectures import Architecture, mlp
 from ntksketch.data.blocks import budget_bytes
-from ntksketch.features import Method, resolve_method, transform_blocks
+from ntksketch.features import Auto, Method, resolve_method, transform_blocks
 from ntksketch.kernels import ZonalKernel, resolve_target
 from ntksketch.linear.gram import as_weights
 
@@ -40,8 +40,11 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     architecture : Architecture or ZonalKernel, default=None
         The network, such as ``ntksketch.mlp(depth=2)``; None means ``mlp(depth=1)``. A zonal kernel
         such as ``ntksketch.zonal.laplace(1.0)`` stands for itself.
-    method : str or method, default="random-features"
-        How the nonlinearities are approximated.
+    method : str or method, default="auto"
+        How the kernel is approximated: "nystroem", "gegenbauer", "polynomial-sketch",
+        "random-features", or an instance such as ``ntksketch.Nystroem(landmarks="uniform")``.
+        "auto" takes Nystroem features with k-means landmarks, and polynomial sketches of sparse
+        rows with more than 10,000 columns.
     n_components : int, default=1024
         Number of columns of the features.
     kind : {"ntk", "nngp"}, default="ntk"
@@ -89,7 +92,7 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def __init__(
         self,
         architecture: Architecture | ZonalKernel | None = None,
-        method: str | Method = "random-features",
+        method: str | Method = "auto",
         n_components: int = 1024,
         *,
         kind: Literal["ntk", "nngp"] = "ntk",
@@ -147,6 +150,8 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             sample_weight = as_weights(sample_weight, X.shape[0])
             if not sample_weight.any():
                 raise ValueError("sample_weight is zero for every row: weight some rows above zero")
+        if isinstance(method, Auto):
+            method = method.choose(architecture, X)
         self.feature_map_ = method.init(
             jax.random.key(seed),
             architecture,

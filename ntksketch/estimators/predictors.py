@@ -38,7 +38,7 @@ class _RidgeOnFeatures(BaseEstimator):
     def __init__(
         self,
         architecture: Architecture | ZonalKernel | None = None,
-        method: str | Method = "random-features",
+        method: str | Method = "auto",
         n_components: int = 1024,
         *,
         kind: Literal["ntk", "nngp"] = "ntk",
@@ -123,8 +123,8 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
     architecture : Architecture or ZonalKernel, default=None
         The network, such as ``ntksketch.mlp(depth=2)``; None means ``mlp(depth=1)``. A zonal kernel
         such as ``ntksketch.zonal.laplace(1.0)`` stands for itself.
-    method : str or method, default="random-features"
-        How the nonlinearities are approximated.
+    method : str or method, default="auto"
+        How the kernel is approximated, see :class:`NTKFeatures`.
     n_components : int, default=1024
         Number of columns of the features.
     kind : {"ntk", "nngp"}, default="ntk"
@@ -224,8 +224,8 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
     architecture : Architecture or ZonalKernel, default=None
         The network, such as ``ntksketch.mlp(depth=2)``; None means ``mlp(depth=1)``. A zonal kernel
         such as ``ntksketch.zonal.laplace(1.0)`` stands for itself.
-    method : str or method, default="random-features"
-        How the nonlinearities are approximated.
+    method : str or method, default="auto"
+        How the kernel is approximated, see :class:`NTKFeatures`.
     n_components : int, default=1024
         Number of columns of the features.
     kind : {"ntk", "nngp"}, default="ntk"
@@ -283,7 +283,7 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
     def __init__(
         self,
         architecture: Architecture | ZonalKernel | None = None,
-        method: str | Method = "random-features",
+        method: str | Method = "auto",
         n_components: int = 1024,
         *,
         kind: Literal["ntk", "nngp"] = "ntk",

@@ -1,5 +1,6 @@
 """The explicit view: feature maps whose inner products approximate the kernels."""
 
+from ntksketch.features.auto import Auto
 from ntksketch.features.base import FeatureMap, Method
 from ntksketch.features.gegenbauer import Gegenbauer
 from ntksketch.features.methods import METHODS, resolve_method
@@ -10,6 +11,7 @@ from ntksketch.features.transform import transform_blocks
 
 __all__ = [
     "METHODS",
+    "Auto",
     "FeatureMap",
     "Gegenbauer",
     "Method",

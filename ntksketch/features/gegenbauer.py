@@ -117,7 +117,7 @@ class Gegenbauer(Method):
         layout = divide(coefficients, left, width, n_components)
         if not structured:
             require_memory(
-                width * float(n_components) * X.dtype.itemsize,
+                3 * 8 * width * float(n_components),  # drawn and orthogonalised in float64
                 f"the matrix of {width:,} x {n_components:,} directions",
                 "take method='polynomial-sketch', or fewer components",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ntksketch.features.auto import Auto
 from ntksketch.features.base import Method
 from ntksketch.features.gegenbauer import Gegenbauer
 from ntksketch.features.nystroem import Nystroem
@@ -25,8 +26,10 @@ def resolve_method(method: str | Method) -> Method:
         If there is none of that name, or the object is not a method.
     """
     if isinstance(method, str):
+        if method == "auto":
+            return Auto()
         if method not in METHODS:
-            names = ", ".join(repr(name) for name in METHODS)
+            names = ", ".join(repr(name) for name in ("auto", *METHODS))
             raise ValueError(f"method must be one of {names} or an instance, got {method!r}")
         return METHODS[method]()
     if isinstance(method, Method):

@@ -272,7 +272,7 @@ CSV = "a,b,y\n" + "1,2,3\n" * 20
         ("d.npy", ROWS, ["--test-fraction", "0.01"], "at least 5 and 2 are needed"),
         ("d.npy", ROWS, ["--components", "64,many"], "--components 64,many: give whole numbers"),
         ("d.npy", ROWS, ["--components", "0"], "--components 0"),
-        ("d.npy", ROWS, ["--method", "magic"], "the methods are random-features"),
+        ("d.npy", ROWS, ["--method", "magic"], "the methods are nystroem"),
         ("d.npy", ROWS, ["--bias", "-1"], "--bias must be at least 0"),
         ("d.npz", {"X": ROWS}, [], "there is no y; the keys are X"),
         ("d.npz", {"X": ROWS, "y": ROWS[:, 0]}, ["--target", "z"], "there is no z"),

@@ -6,7 +6,8 @@ from sklearn.exceptions import NotFittedError
 
 import ntksketch as ntk
 from ntksketch.data import blocks
-from ntksketch.features import random_features
+from ntksketch.estimators import features, predictors
+from ntksketch.features import transform
 
 ESTIMATORS = [ntk.NTKFeatures, ntk.NTKRegressor, ntk.NTKClassifier]
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -124,7 +125,6 @@ PARAMETERS = [
     ("architecture", "mlp", TypeError, "'architecture' .* must be .* Got 'mlp' instead"),
     ("architecture", ntk.Relu, TypeError, "must be an instance of .* Got <class .*Relu'> instead"),
     ("architecture", [ntk.Dense()], TypeError, "must be an instance of .*Architecture"),
-    ("architecture", ntk.Dense(), ValueError, "has no Relu: its kernel is linear"),
     ("architecture", ntk.Relu(), ValueError, "no trainable layer, so its NTK is zero: add Dense"),
     ("method", "random", ValueError, "method must be one of .*'random-features'.*got 'random'"),
     ("method", ntk.RandomFeatures, TypeError, "must be an instance .*Got <class .*RandomFeatures"),
@@ -177,7 +177,8 @@ def test_parameters_are_refused_before_anything_is_computed(
     def apply(*_):
         raise AssertionError("rows were transformed")
 
-    monkeypatch.setattr(random_features.RandomFeatureMap, "apply", apply)
+    for module in (features, predictors):
+        monkeypatch.setattr(module, "transform_blocks", apply)
     model = estimator(**{"n_components": 8, name: value})
     with pytest.raises(error, match=message):
         model.fit(X, y)
@@ -219,6 +220,11 @@ def test_depth(depth):
         ntk.mlp(depth)
 
 
+def test_random_features_of_a_linear_network():
+    with pytest.raises(ValueError, match="has no Relu or other activation: its kernel is linear"):
+        ntk.NTKFeatures(ntk.Dense(), "random-features", 8).fit(X)
+
+
 def test_hidden_components_that_do_not_suffice():
     method = ntk.RandomFeatures(hidden_components=1)
     with pytest.raises(ValueError, match=r"hidden_components=1 is too small .*take more, or None"):
@@ -227,7 +233,7 @@ def test_hidden_components_that_do_not_suffice():
 
 def test_a_result_too_large_is_refused_before_anything_is_computed(monkeypatch):
     model = fitted(ntk.NTKFeatures)
-    monkeypatch.setattr(random_features.RandomFeatureMap, "apply", None)
+    monkeypatch.setattr(transform, "rows_per_block", None)
     monkeypatch.setattr(blocks, "available_memory", lambda: 1000.0)
     message = r"feature matrix of 20 x 8 float64 entries needs 1.2 KiB and 1000 B are available; "
     with pytest.raises(MemoryError, match=message + "transform and use the rows in blocks"):

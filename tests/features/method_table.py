@@ -21,6 +21,8 @@ class Case(NamedTuple):
         Whether it takes zonal kernels that are no network's.
     slope : float
         Bound on the power of the number of components with which the error falls.
+    least : int
+        Least number of components that always works.
     """
 
     method: Method
@@ -28,6 +30,7 @@ class Case(NamedTuple):
     layered: bool
     zonal: bool
     slope: float = -0.4
+    least: int = 1
 
 
 CASES = [
@@ -35,7 +38,7 @@ CASES = [
     Case(ntk.Gegenbauer(), "expected", False, True),
     Case(ntk.Gegenbauer(linear="random"), "expected", False, True),
     Case(ntk.Gegenbauer(directions="structured"), None, False, True),
-    Case(ntk.PolynomialSketch(), "expected", False, True),
+    Case(ntk.PolynomialSketch(), "expected", False, True, least=5),
     Case(ntk.PolynomialSketch.published(degree=2), None, False, False, -0.2),
     Case(ntk.Nystroem("kmeans"), "below", True, True),
     Case(ntk.Nystroem("uniform"), "below", True, True),

@@ -1,0 +1,54 @@
+"""The default: a method chosen by what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ntksketch.architectures import Architecture
+from ntksketch.features.base import FeatureMap, Method
+from ntksketch.features.nystroem import Nystroem
+from ntksketch.features.polynomial_sketch import PolynomialSketch
+from ntksketch.kernels import ZonalKernel
+from ntksketch.kernels.zonal import is_zonal
+
+_WIDE = 10_000  # columns of sparse rows from which sketches of powers beat landmarks
+
+
+@dataclass(frozen=True, repr=False)
+class Auto(Method):
+    """Nystroem features with k-means landmarks, but sketches where rows are wide and sparse.
+
+    ``method="auto"`` stands for it. The rules come from the benchmarks `frontier` and `sparse`:
+
+    * Rows with structure lie near few landmarks. Nystroem features have the least kernel error and
+      the best test scores of all methods at every number of components; centroids of k-means are
+      the best landmarks for prediction.
+    * Sparse rows of more than 10,000 columns have cosines near zero with each other and with all
+      landmarks: a one-shot polynomial sketch is several times closer to a zonal kernel, in time
+      that does not grow with the columns. Centroids would be dense there, so that other kernels
+      take random rows as landmarks.
+    """
+
+    def choose(self, target: Architecture | ZonalKernel, X: Any) -> Method:
+        """Return the method for these rows."""
+        if not (sp.issparse(X) and X.shape[1] > _WIDE):
+            return Nystroem("kmeans")
+        if isinstance(target, ZonalKernel) or is_zonal(target):
+            return PolynomialSketch()
+        return Nystroem("uniform")
+
+    def _draw(
+        self,
+        key: jax.Array,
+        target: Architecture | ZonalKernel,
+        kind: str,
+        X: Any,
+        n_components: int,
+        sample_weight: NDArray | None,
+    ) -> FeatureMap:
+        return self.choose(target, X)._draw(key, target, kind, X, n_components, sample_weight)
