@@ -17,7 +17,7 @@ from benchmarks.rendering import COLOURS, markdown_table, measurements, mebibyte
 from benchmarks.timing import Stages, peak_memory
 from ntksketch.diagnostics import exact_ridge
 
-METHODS = {"default": "ntksketch", "published": "published", "rbf": "RBF features"}
+METHODS = {"default": "random features", "published": "published", "rbf": "RBF features"}
 TITLES = {"digits": "digits", "mnist": "MNIST", "protein": "protein", "california": "California"}
 STAGES = ("featurise", "accumulate", "factorise")
 _SIZES = {  # rows to train on, rows to test on, columns: for the estimates of time
@@ -138,7 +138,10 @@ def _draw(configuration: dict[str, Any], X: NDArray, gamma: float | None, seed: 
     m = configuration["n_components"]
     if configuration["method"] == "rbf":
         return rbf_sampler(gamma, m, seed).fit(X)
-    chosen = {"published": {"method": ntk.RandomFeatures.published()}, "default": {}}
+    chosen = {
+        "published": {"method": ntk.RandomFeatures.published()},
+        "default": {"method": "random-features"},
+    }
     architecture = ntk.mlp(configuration["depth"])
     features = ntk.NTKFeatures(
         architecture, n_components=m, random_state=seed, **chosen[configuration["method"]]

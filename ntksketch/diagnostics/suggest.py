@@ -93,7 +93,8 @@ def suggest_n_components(
     n_draws : int, default=5
         Draws for each, at least 2.
     n_rows : int, default=1000
-        Largest number of rows used.
+        Largest number of rows that errors are measured on, at most half of all; the maps are drawn
+        from the others.
     random_state : int, default=0
         Seed.
 
@@ -127,9 +128,13 @@ def suggest_n_components(
     architecture, kind = resolve_target(architecture, kind)
     rng = np.random.default_rng(random_state)
     X = check_rows(X)
-    if X.shape[0] > n_rows:
-        X = X[np.sort(rng.choice(X.shape[0], n_rows, replace=False))]
-    errors = _pilot_errors(rng, architecture, X, resolve_method(method), kind, sizes, n_draws)
+    order = rng.permutation(X.shape[0])
+    n_checked = min(n_rows, -(-len(order) // 2))
+    checked, others = X[np.sort(order[:n_checked])], X[np.sort(order[n_checked:])]
+    drawn_from = others if others.shape[0] else checked  # landmarks are not checked themselves
+    errors = _pilot_errors(
+        rng, architecture, checked, drawn_from, resolve_method(method), kind, sizes, n_draws
+    )
     log_m = np.log(sizes)
     slope, _ = np.polyfit(log_m, np.log(errors.mean(axis=1)), 1)
     if slope >= 0:
@@ -155,6 +160,7 @@ def _pilot_errors(
     rng: np.random.Generator,
     architecture: Architecture | ZonalKernel,
     X: Any,
+    drawn_from: Any,
     method: Method,
     kind: str,
     sizes: list[int],
@@ -171,7 +177,7 @@ def _pilot_errors(
             feature_map = method.init(
                 jax.random.key(int(rng.integers(2**31))),
                 architecture,
-                X,
+                drawn_from,
                 kind=kind,
                 n_components=m,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, cast
 
@@ -21,7 +22,6 @@ from ntksketch.features import FeatureMap, Method, transform_blocks
 from ntksketch.features.nystroem import NystroemMap
 from ntksketch.kernels import ZonalKernel
 from ntksketch.linear.gram import as_weights
-from ntksketch.linear.penalty import Penalty
 
 _CHUNK_ROWS = 8192  # rows of features between updates of the Gram matrix
 _COPIES = 4  # a chunk's features and the chunk's before: half the budget, the rest for making them
@@ -80,14 +80,22 @@ class _RidgeOnFeatures(BaseEstimator):
             working_memory=self.working_memory,
             random_state=self.random_state,
         )
+        start = time.perf_counter()
         features._draw(X, sample_weight)
         feature_map = features.feature_map_
         if isinstance(feature_map, NystroemMap):
-            feature_map, penalty = feature_map.before_whitening()
-            ridge._penalty = Penalty(penalty)
+            feature_map, ridge._penalty = feature_map.before_whitening()
+        drawn = time.perf_counter()
         for rows, Z in self._chunks(feature_map, X):
             ridge.partial_fit(Z, y[rows], None if sample_weight is None else sample_weight[rows])
+        passed = time.perf_counter()
         _ = ridge.coef_  # solve now, so that warnings come from fit
+        solved = time.perf_counter()
+        self.fit_seconds_ = {
+            "set-up": drawn - start,
+            "pass": passed - drawn,
+            "solve": solved - passed,
+        }
         self.features_, self.ridge_, self._map = features, ridge, feature_map
 
     def _chunks(self, feature_map: FeatureMap, X: Any) -> Iterator[tuple[slice, np.ndarray]]:
@@ -150,6 +158,9 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
         features, or before whitening (``features_.feature_map_.before_whitening()``) for Nystroem.
     alpha_ : float
         The penalty chosen.
+    fit_seconds_ : dict of str to float
+        Wall time of the last fit in seconds: "set-up" of the features, "pass" over the rows,
+        "solve".
     n_features_in_ : int
         Number of columns of the rows.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -256,6 +267,9 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
         features, or before whitening (``features_.feature_map_.before_whitening()``) for Nystroem.
     alpha_ : float
         The penalty chosen.
+    fit_seconds_ : dict of str to float
+        Wall time of the last fit in seconds: "set-up" of the features, "pass" over the rows,
+        "solve".
     n_features_in_ : int
         Number of columns of the rows.
     feature_names_in_ : ndarray of shape (n_features_in_,)

@@ -24,14 +24,14 @@ Target = Architecture | ZonalKernel
 
 
 def uniform_landmarks(
-    rng: np.random.Generator, target: Target, kind: str, X: Any, m: int, weight: NDArray | None
+    rng: np.random.Generator, target: Target, kind: str, X: Any, m: int, weight: NDArray
 ) -> Any:
-    """Take random different rows (`X` is in random order by now)."""
+    """Take the first rows: candidates come in the order of a weighted random draw."""
     return X[:m]
 
 
 def kmeans_landmarks(
-    rng: np.random.Generator, target: Target, kind: str, X: Any, m: int, weight: NDArray | None
+    rng: np.random.Generator, target: Target, kind: str, X: Any, m: int, weight: NDArray
 ) -> Any:
     """Return centroids of mini-batch k-means after one pass over at most 8 m rows.
 
@@ -53,12 +53,12 @@ def kmeans_landmarks(
         random_state=int(rng.integers(2**31)),
     )
     for rows in block_slices(n, _BATCH):
-        model.partial_fit(X[rows], sample_weight=None if weight is None else weight[rows])
+        model.partial_fit(X[rows], sample_weight=weight[rows])
     return np.asarray(model.cluster_centers_, dtype=X.dtype)
 
 
 def leverage_landmarks(
-    rng: np.random.Generator, target: Target, kind: str, X: Any, m: int, weight: NDArray | None
+    rng: np.random.Generator, target: Target, kind: str, X: Any, m: int, weight: NDArray
 ) -> Any:
     """Sample rows by approximate ridge leverage scores, recursively.
 
@@ -76,8 +76,7 @@ def leverage_landmarks(
         size = min(2 * size, n)
         rows = X[:size]
         scores = ridge_leverage_scores(target, kind, rows, X[chosen], scales)
-        if weight is not None:
-            scores = scores * weight[:size]
+        scores = scores * weight[:size]
         chosen = _sample(rng, scores, m)
         kept = np.minimum(m * scores[chosen] / scores.sum(), 1)
         scales = np.sqrt(1 / kept)
@@ -132,7 +131,7 @@ def ridge_leverage_scores(
 
 
 def rpcholesky_landmarks(
-    rng: np.random.Generator, target: Target, kind: str, X: Any, m: int, weight: NDArray | None
+    rng: np.random.Generator, target: Target, kind: str, X: Any, m: int, weight: NDArray
 ) -> Any:
     """Sample rows by accelerated randomly pivoted Cholesky.
 
@@ -146,7 +145,7 @@ def rpcholesky_landmarks(
     pivoted Cholesky", arXiv:2410.03969.
     """
     n = X.shape[0]
-    roots = np.ones(n) if weight is None else np.sqrt(weight)
+    roots = np.sqrt(weight)
     diagonal = kernel_diag(target, X, kind=kind).astype(np.float64) * roots**2
     least = _ROUNDING * diagonal.sum() / n
     factor = np.zeros((n, m), X.dtype)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.linalg import get_lapack_funcs
+from scipy.linalg import LinAlgError, get_lapack_funcs
 
 from ntksketch.architectures import Architecture
 from ntksketch.features.base import Method
@@ -21,6 +21,7 @@ from ntksketch.features.principal import leading_eigenvectors, sample_rows
 from ntksketch.kernels import ZonalKernel, kernel
 from ntksketch.kernels.gram import check_rows, kernel_block, squared_norms
 from ntksketch.linear.cholesky import cholesky_factor
+from ntksketch.linear.penalty import Penalty
 from ntksketch.linear.ridge import estimate_largest_eigenvalue
 from ntksketch.sketches.draws import generator
 
@@ -28,6 +29,10 @@ from ntksketch.sketches.draws import generator
 
 _ROWS_PER_LANDMARK = 8  # among which landmarks are chosen
 _NUMERICAL_RANK = 10  # pivots count from this multiple of the jitter
+_INDEFINITE = (
+    "the landmarks' kernel is not positive semi-definite, even with its diagonal raised: check the "
+    "kernel's function, or take other landmarks"
+)
 _DEFLATED = 64  # leading directions that are whitened for sums in float32
 
 
@@ -139,9 +144,8 @@ class Nystroem(Method):
             return self.landmarks.astype(X.dtype, copy=False)
         rng = generator(key)
         count = self.n_candidates or _ROWS_PER_LANDMARK * n_components
-        chosen = sample_rows(rng, X.shape[0], max(count, n_components), sample_weight)
-        chosen = rng.permutation(chosen)
-        candidates, weight = X[chosen], None if sample_weight is None else sample_weight[chosen]
+        chosen, weight = sample_rows(rng, X, max(count, n_components), sample_weight)
+        candidates = X[chosen]
         if len(chosen) <= n_components:
             return candidates
         select = SELECTIONS[self.landmarks]
@@ -230,11 +234,19 @@ class NystroemMap:
     @functools.cached_property
     def _whitening(self) -> tuple[NDArray, float]:
         r"""Return the matrix :math:`L^{-\top}` in the rows' dtype, and the jitter."""
-        K, jitter = self._kernel()
-        inverse, _ = _dtrtri(cholesky_factor(K), lower=1, overwrite_c=1)
+        K = self._kernel()
+        for jitter in self._jitters(K):
+            try:
+                factor = cholesky_factor(K + jitter * np.eye(len(K)))
+                break
+            except LinAlgError:
+                continue
+        else:
+            raise ValueError(_INDEFINITE)
+        inverse, _ = _dtrtri(factor, lower=1, overwrite_c=1)
         return np.ascontiguousarray(inverse.T, dtype=self.landmarks.dtype), jitter
 
-    def before_whitening(self) -> tuple[AppliedNystroem, NDArray[np.float64]]:
+    def before_whitening(self) -> tuple[AppliedNystroem, Penalty]:
         r"""Return a map that costs no product of width m, and the penalty that makes up for it.
 
         With the kernel's features :math:`k` and a penalty matrix P, ridge regression on
@@ -245,24 +257,35 @@ class NystroemMap:
         Returns
         -------
         map : AppliedNystroem
-            It returns l columns.
-        penalty : ndarray of shape (l, l), float64
+            It returns a column for each landmark.
+        penalty : Penalty
             P, positive definite.
         """
-        K, _ = self._kernel()
+        K = self._kernel()
         n = len(K)
         if n <= 2 * _DEFLATED:
             vectors, scales = np.zeros((n, 1)), np.zeros(1)
         else:
             values, vectors = leading_eigenvectors(K, _DEFLATED)
             scales = np.sqrt(values[-1] / values) - 1
-        for _ in range(2):  # P = (I + V S V')K(I + V S V')
+        jitters = self._jitters(K)
+        for _ in range(2):  # T K T with T = I + V S V'
             K += (K @ vectors * scales) @ vectors.T
             K = K.T
+        squared = np.eye(n) + (vectors * ((1 + scales) ** 2 - 1)) @ vectors.T
+        for jitter in jitters:
+            penalty = Penalty(K + jitter * squared)
+            try:
+                _ = penalty.factor
+                break
+            except LinAlgError:
+                continue
+        else:
+            raise ValueError(_INDEFINITE)
         dtype = self.landmarks.dtype
         linear = vectors.astype(dtype), (vectors * scales).T.astype(dtype)
         plan = self.plan._replace(n_components=n)
-        return AppliedNystroem(plan, self._with(*linear)), K
+        return AppliedNystroem(plan, self._with(*linear)), penalty
 
     def apply(self, X: Any) -> Any:
         """Return the features of a block of rows, shape (n, n_components), in its dtype."""
@@ -274,17 +297,24 @@ class NystroemMap:
     def _with(self, *linear: NDArray) -> NystroemParams:
         return NystroemParams(self.landmarks, squared_norms(self.landmarks), linear)
 
-    def _kernel(self) -> tuple[NDArray[np.float64], float]:
-        """Return the landmarks' kernel with jitter, positive definite, and the jitter."""
-        K = kernel(self.plan.target, self.landmarks, kind=self.plan.kind).astype(
-            np.float64, order="F"
-        )
+    def _kernel(self) -> NDArray[np.float64]:
+        """Return the landmarks' kernel."""
+        K = kernel(self.plan.target, self.landmarks, kind=self.plan.kind)
+        return K.astype(np.float64, order="F")
+
+    def _jitters(self, K: NDArray[np.float64]) -> list[float]:
+        """Return what to add to the diagonal, the least first.
+
+        Rounding has the size of epsilon times the largest eigenvalue; between rows of nearly one
+        direction, where the kernel is a square root of the angle's cosine, up to the square root
+        of epsilon.
+        """
         epsilon = max(
             float(np.finfo(self.landmarks.dtype).eps), 10 * len(K) * np.finfo(np.float64).eps
         )
-        jitter = epsilon * (estimate_largest_eigenvalue(K) or 1.0)
-        K.flat[:: len(K) + 1] += jitter
-        return K, jitter
+        largest = estimate_largest_eigenvalue(K) or 1.0
+        root = float(np.sqrt(epsilon))
+        return sorted([epsilon * largest, root * float(K.diagonal().max()), root * largest])
 
 
 class AppliedNystroem(NamedTuple):

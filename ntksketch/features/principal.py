@@ -9,6 +9,8 @@ import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ntksketch.data.distinct import distinct_rows
+
 _SAMPLE = 4096  # rows that the directions are taken from
 _WIDE = 2048  # columns from which products of rows are decomposed in place of those of columns
 _MOST_WIDE = 256  # directions of wide rows, which take as many dense vectors
@@ -16,18 +18,33 @@ _ITERATIONS = 4  # of subspace iteration
 
 
 def sample_rows(
-    rng: np.random.Generator, n_rows: int, size: int, sample_weight: NDArray | None
-) -> NDArray[np.intp]:
-    """Draw different rows, each with a probability in proportion to its weight, sorted.
+    rng: np.random.Generator, X: Any, size: int, sample_weight: NDArray | None
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Draw at most `size` different rows one after the other in proportion to their weights.
 
-    Rows of weight zero are never drawn; there may be fewer than `size` others.
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Decides.
+    X : ndarray or CSR of shape (n, d)
+        Rows.
+    size : int
+        How many are wanted.
+    sample_weight : ndarray of shape (n,), default=None
+        Weights, which count as repetitions.
+
+    Returns
+    -------
+    chosen : ndarray of shape (k,)
+        Their indices in the order of the draw.
+    weight : ndarray of shape (k,), float64
+        Their weights, all equal rows together.
     """
-    if sample_weight is None:
-        return np.sort(rng.permutation(n_rows)[:size])
-    positive = np.flatnonzero(sample_weight)
-    # the largest of log(uniform)/weight are a sample without replacement (Efraimidis & Spirakis)
-    keys = np.log(rng.random(len(positive))) / sample_weight[positive]
-    return np.sort(positive[np.argsort(-keys)[:size]])
+    first, weight = distinct_rows(X, sample_weight)
+    # the largest of log(uniform)/weight come first in a sample without replacement
+    # (Efraimidis & Spirakis 2006)
+    order = np.argsort(-np.log(rng.random(len(first))) / weight, kind="stable")[:size]
+    return first[order], weight[order]
 
 
 def principal_directions(
@@ -55,11 +72,10 @@ def principal_directions(
         Measured on one half of the sample for directions of the other, so that few rows do not
         promise more than they keep.
     """
-    chosen = sample_rows(rng, rows.shape[0], _SAMPLE, sample_weight)
+    chosen, weight = sample_rows(rng, rows, _SAMPLE, sample_weight)
     sample: Any = rows[chosen].astype(np.float64)
-    if sample_weight is not None:
-        roots = np.sqrt(sample_weight[chosen] / np.mean(sample_weight[chosen]))[:, None]
-        sample = sp.csr_array(sample.multiply(roots)) if sp.issparse(sample) else sample * roots
+    roots = np.sqrt(weight)[:, None]
+    sample = sp.csr_array(sample.multiply(roots)) if sp.issparse(sample) else sample * roots
     vectors = _leading(sample, most)
     order = np.arange(sample.shape[0])
     first, second = order[::2], order[1::2] if len(order) > 1 else order

@@ -22,7 +22,7 @@ def X():
 
 @pytest.fixture(scope="module")
 def fm(X):
-    return ntk.NTKFeatures(ARCHITECTURE, n_components=256, random_state=0).fit(X)
+    return ntk.NTKFeatures(ARCHITECTURE, "random-features", 256, random_state=0).fit(X)
 
 
 class ExactFeatures(TransformerMixin, BaseEstimator):
@@ -106,7 +106,7 @@ def test_prediction_gap_on_given_targets_against_explicit_ridge(X, fm):
 
 def test_samples_have_standard_errors_that_cover_the_whole(X):
     rows = load_digits().data[:900] / 16
-    fm = ntk.NTKFeatures(ARCHITECTURE, n_components=128, random_state=0).fit(rows)
+    fm = ntk.NTKFeatures(ARCHITECTURE, "random-features", 128, random_state=0).fit(rows)
     whole = ntk.check_features(fm, rows)
     sampled = ntk.check_features(fm, rows, n_rows=150, n_samples=5)
     assert (sampled.n_rows, sampled.n_samples) == (150, 5)
@@ -257,7 +257,9 @@ def test_suggestion_reaches_the_target(X):
 
 
 def test_suggestion_says_when_it_extrapolates(X):
-    found = ntk.suggest_n_components(ARCHITECTURE, X, target_error=0.001, n_draws=3)
+    found = ntk.suggest_n_components(
+        ARCHITECTURE, X, "random-features", target_error=0.001, n_draws=3
+    )
     assert found.extrapolated
     assert "beyond the pilot runs" in str(found)
 

@@ -9,7 +9,9 @@ def rows(n, d, dtype=np.float32):
 
 def fitted(d, n_components, seed, block_rows):
     """Return a map whose blocks have so many rows: no other test has its sizes."""
-    features = ntk.NTKFeatures(n_components=n_components, random_state=seed).fit(rows(2, d))
+    features = ntk.NTKFeatures(
+        None, "random-features", n_components=n_components, random_state=seed
+    ).fit(rows(2, d))
     row_bytes = 4 * 2 * features.feature_map_.row_entries
     return features.set_params(working_memory=(block_rows + 1) * row_bytes / 2**20)
 
@@ -32,8 +34,10 @@ def test_one_compilation_for_any_number_of_blocks_and_any_seed(compilations):
 
 def test_predictors_compile_once_for_any_number_of_chunks(compilations):
     X = rows(1000, 11)
-    model = ntk.NTKRegressor(n_components=52, random_state=0, alphas=1.0)
-    ntk.NTKFeatures(n_components=52, random_state=0).fit(X)  # draws compile, too
+    model = ntk.NTKRegressor(method="random-features", n_components=52, random_state=0, alphas=1.0)
+    ntk.NTKFeatures(None, "random-features", n_components=52, random_state=0).fit(
+        X
+    )  # draws compile, too
     row_bytes = 4 * 2 * fitted(11, 52, 0, 1).feature_map_.row_entries
     compilations.clear()
     model.set_params(working_memory=65 * row_bytes / 2**20).fit(X, X[:, 0])

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 import ntksketch as ntk
 
 MAPS = {
-    "default": ntk.NTKFeatures(n_components=24, random_state=0),
+    "default": ntk.NTKFeatures(None, "random-features", 24, random_state=0),
     "nngp": ntk.NTKFeatures(n_components=24, kind="nngp", random_state=0),
     "tensor-sketch": ntk.NTKFeatures(
         None, ntk.RandomFeatures("leverage", "tensor-sketch", False), 24, random_state=0

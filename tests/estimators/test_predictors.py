@@ -35,11 +35,15 @@ def targets(X, n_classes=None):
 
 
 def regressor(**parameters):
-    return ntk.NTKRegressor(**{"n_components": 24, "random_state": 0, **parameters})
+    return ntk.NTKRegressor(
+        **{"method": "random-features", "n_components": 24, "random_state": 0, **parameters}
+    )
 
 
 def classifier(**parameters):
-    return ntk.NTKClassifier(**{"n_components": 24, "random_state": 0, **parameters})
+    return ntk.NTKClassifier(
+        **{"method": "random-features", "n_components": 24, "random_state": 0, **parameters}
+    )
 
 
 def assert_same_fit(a, b, X, rtol=1e-6):
@@ -56,13 +60,31 @@ def test_regressor_is_ridge_on_the_features(fit_intercept, k):
     y = targets(X) if k is None else targets(X)[:, None] ** np.arange(1, k + 1)
     weight = np.random.default_rng(1).uniform(0.5, 2, len(X))
     model = regressor(alphas=0.1, fit_intercept=fit_intercept).fit(X, y, weight)
-    Z = ntk.NTKFeatures(n_components=24, random_state=0).fit_transform(X)
+    Z = ntk.NTKFeatures(None, "random-features", 24, random_state=0).fit_transform(X)
     np.testing.assert_array_equal(model.features_.transform(X), Z)
     ridge = Ridge(0.1, fit_intercept=fit_intercept, solver="svd").fit(Z, y, weight)
     assert model.predict(X).shape == y.shape
     np.testing.assert_allclose(model.predict(X), ridge.predict(Z), rtol=1e-8, atol=1e-8)
     assert model.score(X, y) == pytest.approx(ridge.score(Z, y))
     assert model.alpha_ == 0.1
+
+
+@pytest.mark.parametrize("landmarks", ["kmeans", "uniform"])
+@pytest.mark.parametrize("alphas", [0.01, [1e-3, 0.1, 10.0]])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_landmarks_without_whitening_give_ridge_on_the_white_features(landmarks, alphas, dtype):
+    X = np.random.default_rng(0).standard_normal((600, 5)).astype(dtype)
+    y = np.sin(3 * X[:, 0]) + X[:, 1] ** 2
+    model = regressor(method=ntk.Nystroem(landmarks), n_components=200, alphas=alphas).fit(X, y)
+    Z = model.features_.transform(X)
+    ridge = ntk.StreamingRidge(alphas).fit(Z, y)
+    assert model.alpha_ == ridge.alpha_
+    tolerance = 2e-3 if dtype == np.float32 else 1e-7
+    np.testing.assert_allclose(
+        model.predict(X), ridge.predict(Z), rtol=0, atol=tolerance * np.abs(y).max()
+    )
+    if len(np.atleast_1d(alphas)) > 1:
+        np.testing.assert_allclose(model.ridge_.gcv_scores_, ridge.gcv_scores_, rtol=10 * tolerance)
 
 
 def test_classifier_is_ridge_on_signed_one_hot_targets():
