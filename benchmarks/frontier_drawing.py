@@ -108,7 +108,7 @@ def by_data(found: list[dict[str, Any]], value: Any) -> str:
 def pass_seconds(m: dict[str, Any]) -> tuple[float | None, ...]:
     """Return the seconds of set-up, pass and factorisation of an estimator's measurement."""
     told = m["stages"] or m["by_parts"]
-    setup = sum(told.get(name, 0.0) for name in ("draw", "set-up", "setup", "set_up", "features"))
+    setup = sum(told.get(name, 0.0) for name in ("draw", "set-up"))
     solve = sum(told.get(name, 0.0) for name in ("factorise", "solve"))
     passing = [told[name] for name in ("pass", "featurise", "accumulate") if name in told]
     return setup, sum(passing) if passing else None, solve

@@ -52,7 +52,7 @@ def kmeans_landmarks(
         reassignment_ratio=0.0,
         random_state=int(rng.integers(2**31)),
     )
-    for rows in block_slices(n, _BATCH):
+    for rows in np.array_split(np.arange(n), max(1, n // max(_BATCH, m))):  # of m rows or more
         model.partial_fit(X[rows], sample_weight=weight[rows])
     return np.asarray(model.cluster_centers_, dtype=X.dtype)
 

@@ -217,9 +217,8 @@ class NystroemMap:
 
     @property
     def rank(self) -> int:
-        """Numerical rank of the landmarks' kernel: pivots well above the jitter."""
-        pivots = np.diagonal(self._whitening[0]).astype(np.float64) ** -2
-        return int((pivots > _NUMERICAL_RANK * self.jitter).sum())
+        """Numerical rank of the landmarks' kernel: pivots well above jitter and rounding."""
+        return self._whitening[2]
 
     @property
     def jitter(self) -> float:
@@ -232,8 +231,8 @@ class NystroemMap:
         return self._with(self._whitening[0])
 
     @functools.cached_property
-    def _whitening(self) -> tuple[NDArray, float]:
-        r"""Return the matrix :math:`L^{-\top}` in the rows' dtype, and the jitter."""
+    def _whitening(self) -> tuple[NDArray, float, int]:
+        r"""Return the matrix :math:`L^{-\top}` in the rows' dtype, the jitter and the rank."""
         K = self._kernel()
         for jitter in self._jitters(K):
             try:
@@ -243,8 +242,10 @@ class NystroemMap:
                 continue
         else:
             raise ValueError(_INDEFINITE)
+        rounding = np.sqrt(np.finfo(self.landmarks.dtype).eps) * K.diagonal().max()
+        rank = int((factor.diagonal() ** 2 > max(_NUMERICAL_RANK * jitter, rounding)).sum())
         inverse, _ = _dtrtri(factor, lower=1, overwrite_c=1)
-        return np.ascontiguousarray(inverse.T, dtype=self.landmarks.dtype), jitter
+        return np.ascontiguousarray(inverse.T, dtype=self.landmarks.dtype), jitter, rank
 
     def before_whitening(self) -> tuple[AppliedNystroem, Penalty]:
         r"""Return a map that costs no product of width m, and the penalty that makes up for it.

@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -27,3 +28,13 @@ def test_choice_by_the_rows_and_the_kernel(rows, architecture, method):
     assert features.method_ == method
     named = ntk.NTKFeatures(architecture, method, n_components=16, random_state=0).fit(rows)
     np.testing.assert_array_equal(features.transform(rows), named.transform(rows))
+
+
+@pytest.mark.parametrize("n", [130, 4200, 5000])
+def test_batches_of_k_means_have_a_row_for_each_centroid(n):
+    X = np.random.default_rng(0).standard_normal((n, 3)).astype(np.float32)
+    m = 120 if n == 130 else 4100
+    feature_map = ntk.Nystroem("kmeans").init(
+        jax.random.key(0), ntk.mlp(1), X, kind="ntk", n_components=m
+    )
+    assert feature_map.landmarks.shape == (m, 3)

@@ -34,7 +34,7 @@ def test_unbiased_within_the_bound_on_the_variance(p, complex_to_real, seed):
     def init(key):
         return TreeSketch.init(key, (d,) * p, w, complex_to_real=complex_to_real)
 
-    products = sketched_products(init, xs, ys, seed, n_keys=400)
+    products = sketched_products(init, xs, ys, seed, n_keys=200)
     for cosine, sample in zip(COSINES, products, strict=True):
         assert_mean(sample, cosine**p)
         assert_variance_below(sample, (1 + 8 / w) ** (p - 1) * (1 + 2 / w) ** p - 1)
@@ -75,7 +75,7 @@ def test_all_powers_of_one_tree_are_unbiased(base, complex_to_real, seed):
         )
 
     for power in (3, 7):
-        assert_mean(sketched_products(init, [[x]], [[y]], seed, n_keys=300)[0], 0.8**power)
+        assert_mean(sketched_products(init, [[x]], [[y]], seed, n_keys=120)[0], 0.8**power)
 
 
 @pytest.mark.parametrize("complex_to_real", [False, True])
