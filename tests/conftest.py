@@ -1,5 +1,10 @@
 """Fixtures that tests of several packages share."""
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core: more threads would queue for it
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import jax
 import pytest
 

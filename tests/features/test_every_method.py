@@ -52,7 +52,7 @@ def test_mean_over_keys(case):
 @every_case
 def test_error_falls_with_the_components(case, digits):
     X = digits[::5]
-    sizes = [32, 256]
+    sizes = [64, 512]
     K = ntk.kernel(ntk.mlp(2), X)
     errors = [
         np.mean(
