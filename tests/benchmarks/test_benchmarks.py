@@ -199,12 +199,12 @@ def test_a_failure_in_the_process_is_an_outcome():
 
 def test_speed(tmp_path):
     settings = speed.settings(True) | TINY
-    keys = {"transform 1 default", "landmarks 1", "kernel depth 3", "pass", "factorise"}
+    keys = {"transform 1 random-features", "landmarks 1", "kernel depth 3", "pass", "factorise"}
     data = saved(tmp_path / "speed.json", speed, settings, keys)
     assert {m["key"] for m in data["measurements"]} == keys
     labels = [row[0] for row in rows_of(speed.table(data))]
     assert labels == [
-        "transform, depth 1, default",
+        "transform, depth 1, random-features",
         "kernel with landmarks, depth 1",
         "kernel, depth 3",
         "StreamingRidge, pass",
