@@ -23,6 +23,7 @@ from ntksketch.linear.gram import GramStatistics
 
 (_dtrtri,) = get_lapack_funcs(["trtri"], dtype=np.float64)
 
+_PANEL = 512  # columns added at a time
 _SETTLED = 1e-3  # relative change that ends a power iteration
 SMALLEST_RELATIVE_ALPHA = 1e-7  # below this share of the largest eigenvalue digits are lost
 
@@ -188,7 +189,9 @@ def _factorise(stats: GramStatistics, alpha: float) -> tuple[NDArray[np.float64]
     if stats.penalty is None:
         penalised.flat[:: len(penalised) + 1] += alpha
     else:
-        penalised += alpha * stats.penalty.matrix
+        for start in range(0, len(penalised), _PANEL):  # without a third large matrix
+            columns = slice(start, start + _PANEL)
+            penalised[:, columns] += alpha * stats.penalty.matrix[:, columns]
     return cholesky_factor(penalised), True
 
 
