@@ -64,8 +64,9 @@ def settings(short: bool) -> dict[str, Any]:
         "gamma_components": 1024,
         "gammas": peers.GAMMAS,
         "estimator_depths": [1, 2, 3, 4],
+        "estimator_input_biases": [0.0, 1.0],
         "estimator_method": "default",
-        "depth_components": 2048,
+        "choice_components": 2048,
         "reach_data": "mnist",
         "reach_depth": 2,
         "reach_error": 0.05,
@@ -85,7 +86,7 @@ def settings(short: bool) -> dict[str, Any]:
         "gamma_components": 64,
         "gammas": [0.5, 2.0],
         "estimator_depths": [1, 2],
-        "depth_components": 64,
+        "choice_components": 64,
         "reach_data": "digits",
         "reach_components": [64, 128],
     }
@@ -134,9 +135,9 @@ def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
         return 15 + 1.5 * n * m * _product(d, m) + 2e-3 * m
     n, n_test, d = _rows(configuration["data"], settings)
     if what == "estimator":
-        small = settings["depth_components"]
-        at_depths = len(settings["estimator_depths"]) * _ridge(n, d, small)
-        return 15 + at_depths + 2 * _ridge(n, d, m) + n * m**2 * 1e-11
+        small = settings["choice_components"]
+        choices = len(settings["estimator_depths"]) * len(settings["estimator_input_biases"])
+        return 15 + choices * _ridge(n, d, small) + 2 * _ridge(n, d, m) + n * m**2 * 1e-11
     method, depth = configuration["method"], configuration["depth"] or 1
     seeds = _seeds(configuration, settings) * (2 if configuration["data"] == "mnist" else 1)
     featurise = (n + n_test + 2000 * seeds) * m * _product(d, m) * _COSTS.get(method, 1.0)

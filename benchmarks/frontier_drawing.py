@@ -41,7 +41,8 @@ _EXPLAINED = {
     "Seconds": "Set-up (compilation included) and features of all training rows, in seconds.",
 }
 ESTIMATORS = (
-    "Depth and penalty are chosen on training rows; MNIST has rows of unit norm. The pass makes "
+    "Depth, bias at the input and penalty are chosen on training rows; MNIST has rows of unit "
+    "norm. The pass makes "
     "features and adds up their statistics; the bare Gram matrix is float32, one triangle, by "
     "blocks, of as many rows and columns. Stages marked * are those of the same steps done "
     "one after the other, where the estimator does not tell its own."
@@ -132,6 +133,7 @@ def estimator_table(found: list[dict[str, Any]], features: list[dict[str, Any]])
                 TITLES[m["data"]],
                 f"{m['n_components']:,}",
                 m["depth"],
+                number(m["input_bias_std"]),
                 f"{m['score']:.4f}",
                 f"{peer[0]:.4f}" if peer else None,
                 number(m["fit"]),
@@ -141,7 +143,8 @@ def estimator_table(found: list[dict[str, Any]], features: list[dict[str, Any]])
                 mebibytes(m["peak_memory"]),
             )
         )
-    header = ("data", "m", "depth", "accuracy or R²", "scikit-learn Nystroem, RBF", "fit, s")
+    header = ("data", "m", "depth", "input bias", "accuracy or R²", "scikit-learn Nystroem, RBF")
+    header += ("fit, s",)
     header += ("set-up, s", "pass, s", "factorise, s", "bare Gram, s", "pass / Gram")
     return markdown_table((*header, "peak memory, MiB"), rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -23,16 +24,16 @@ STAGES_ATTRIBUTE = "fit_seconds_"  # a dictionary, of an estimator that tells it
 
 
 def estimator(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Fit the classifier or the regressor, its depth chosen on training rows; time its stages."""
+    """Fit the classifier or the regressor, its network chosen on training rows; time its stages."""
     data = load(configuration["data"]).first(settings["max_train"], settings["max_test"])
     if data.task == "classification":
         data = normalised(data)
     m, method = configuration["n_components"], library_method(settings["estimator_method"])
-    depth, held_out = choose_depth(data, min(m, settings["depth_components"]), method, settings)
-    features = ntk.NTKFeatures(ntk.mlp(depth), method, m, random_state=0)
+    best, held_out = choose_network(data, min(m, settings["choice_components"]), method, settings)
+    features = ntk.NTKFeatures(ntk.mlp(**best), method, m, random_state=0)
     outcome = ridge.measure_features(lambda: features.fit(data.X_train), data)
     outcome["by_parts"] = outcome.pop("seconds")
-    model = _model(data, depth, method, m)
+    model = _model(data, best, method, m)
     with peak_memory() as memory:
         seconds = seconds_of(lambda: model.fit(data.X_train, data.y_train))
     told = getattr(model, STAGES_ATTRIBUTE, None)
@@ -41,7 +42,7 @@ def estimator(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[s
     return {
         **outcome,
         **_score(model, data),
-        "depth": depth,
+        **best,
         "held_out": held_out,
         "n_train": rows,
         "n_test": len(data.X_test),
@@ -53,9 +54,9 @@ def estimator(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[s
     }
 
 
-def _model(data: Dataset, depth: int, method: Any, n_components: int) -> Any:
+def _model(data: Dataset, network: dict[str, Any], method: Any, n_components: int) -> Any:
     kind = ntk.NTKClassifier if data.task == "classification" else ntk.NTKRegressor
-    return kind(ntk.mlp(depth), method, n_components, random_state=0)
+    return kind(ntk.mlp(**network), method, n_components, random_state=0)
 
 
 def _score(model: Any, data: Dataset) -> dict[str, float]:
@@ -65,18 +66,26 @@ def _score(model: Any, data: Dataset) -> dict[str, float]:
     return data.scores(np.asarray(predicted, dtype=np.float64)[:, None])
 
 
-def choose_depth(
+def choose_network(
     data: Dataset, n_components: int, method: Any, settings: dict[str, Any]
-) -> tuple[int, dict[str, float]]:
-    """Return the depth of the best score on a sixth of the training rows, and all the scores."""
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return depth and input bias of the best score on a sixth of the training rows, and all.
+
+    Biases are given in root mean square norms of the training rows.
+    """
     held_out = np.zeros(len(data.X_train), bool)
     held_out[np.random.default_rng(3).permutation(len(held_out))[: len(held_out) // 6]] = True
     X, y = data.X_train, data.y_train
-    scores = {}
-    for depth in settings["estimator_depths"]:
-        model = _model(data, depth, method, n_components).fit(X[~held_out], y[~held_out])
-        scores[str(depth)] = float(model.score(X[held_out], y[held_out]))
-    return int(max(scores, key=lambda depth: scores[depth])), scores
+    norm = float(np.sqrt(np.einsum("ij,ij->", X, X, dtype=np.float64) / len(X)))
+    tried = []
+    for depth, bias in itertools.product(
+        settings["estimator_depths"], settings["estimator_input_biases"]
+    ):
+        network = {"depth": depth, "input_bias_std": round(bias * norm, 3)}
+        model = _model(data, network, method, n_components).fit(X[~held_out], y[~held_out])
+        tried.append({**network, "score": float(model.score(X[held_out], y[held_out]))})
+    best = max(tried, key=lambda candidate: candidate["score"])
+    return {name: best[name] for name in ("depth", "input_bias_std")}, tried
 
 
 def bare_gram(block: NDArray[np.float32], n_rows: int) -> NDArray[np.float32]:

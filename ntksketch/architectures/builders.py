@@ -16,6 +16,7 @@ def mlp(
     activation: Activation = _RELU,
     weight_std: float = 1.0,
     bias_std: float = 0.0,
+    input_bias_std: float | None = None,
 ) -> Serial:
     r"""Multilayer perceptron with `depth` hidden layers and a linear readout.
 
@@ -38,6 +39,10 @@ def mlp(
         :class:`Erf`, :class:`Gelu`, :class:`Sin` or any function, :class:`Elementwise`.
     weight_std, bias_std : float
         Standard deviations of every :class:`Dense` layer.
+    input_bias_std : float, default=None
+        Standard deviation of the first layer's bias, in place of `bias_std`. Without any bias the
+        kernel of rectifiers is homogeneous, :math:`K(ax, y) = a K(x, y)` for :math:`a > 0`: a bias
+        at the input, of the size of the rows' norms, lets their length count as well.
 
     Returns
     -------
@@ -60,6 +65,8 @@ def mlp(
     >>> import ntksketch as ntk
     >>> ntk.mlp(depth=1)
     serial(Dense(), Relu(), Dense())
+    >>> ntk.mlp(depth=1, input_bias_std=2.0)
+    serial(Dense(bias_std=2.0), Relu(), Dense())
     """
     if isinstance(depth, bool) or not isinstance(depth, Integral):
         raise TypeError(f"depth must be a whole number of hidden layers, got {depth!r}")
@@ -67,5 +74,6 @@ def mlp(
         raise ValueError(
             f"depth must be at least 1 hidden layer, got {depth}; for a linear model use Dense()"
         )
-    dense = Dense(weight_std, bias_std)
-    return serial(*(dense, check_activation(activation)) * int(depth), dense)
+    dense, nonlinear = Dense(weight_std, bias_std), check_activation(activation)
+    first = dense if input_bias_std is None else Dense(weight_std, input_bias_std)
+    return serial(first, nonlinear, *(dense, nonlinear) * (int(depth) - 1), dense)

@@ -121,8 +121,8 @@ class Gegenbauer(Method):
                 f"the matrix of {width:,} x {n_components:,} directions",
                 "take method='polynomial-sketch', or fewer components",
             )
-        params = _draw_params(linear_key, direction_key, layout, vectors, dim, structured, X.dtype)
         plan = GegenbauerPlan(self, first, dim, tuple(coefficients.tolist()), layout, n_components)
+        params = _draw_params(linear_key, direction_key, plan, vectors, X.dtype)
         return GegenbauerMap(plan, params)
 
     def _coefficients(self, zonal: ZonalKernel, dim: int, n_components: int) -> NDArray[np.float64]:
@@ -209,15 +209,15 @@ class GegenbauerParams(NamedTuple):
 
     Attributes
     ----------
-    linear : array of shape (width, principal + projected)
-        Weighted linear columns.
-    directions : array of shape (width, random), or of signs of shape (blocks, 3, dim)
-        Directions as columns, of length sqrt(dim); for structured ones the signs between
-        Hadamard transforms.
+    columns : array of shape (width, n_components), or fewer columns for structured directions
+        What rows are multiplied with: weighted linear columns, a column of zeros in the place of
+        the constant, directions of length sqrt(dim), zeros up to the width.
+    signs : array of shape (blocks, 3, dim)
+        Signs between the Hadamard transforms of structured directions; else no block.
     """
 
-    linear: Any
-    directions: Any
+    columns: Any
+    signs: Any
 
 
 class GegenbauerMap(NamedTuple):
@@ -247,14 +247,13 @@ class GegenbauerMap(NamedTuple):
         The products of CSR rows are taken on the host, without densifying them, unless the
         directions are structured: those work on dense rows.
         """
-        structured = self.plan.method.directions == "structured"
-        if not sp.issparse(X) or structured:
-            return _apply_dense(self.plan, self.params, X.toarray() if sp.issparse(X) else X)
+        if not sp.issparse(X):
+            return _apply_dense(self.plan, self.params, X)
+        if len(self.params.signs):
+            return _apply_dense(self.plan, self.params, X.toarray())
         rows = _behind_input(self.plan.first, X)
-        straight, products = (rows @ np.asarray(matrix) for matrix in self.params)
-        return _finish(
-            self.plan, straight, products if products.size else None, squared_norms(rows)
-        )
+        products = rows @ np.asarray(self.params.columns)
+        return _finish(self.plan, products, squared_norms(rows))
 
 
 def _behind_input(first: Dense | None, X: Any) -> Any:
@@ -265,39 +264,36 @@ def _behind_input(first: Dense | None, X: Any) -> Any:
 def _draw_params(
     linear_key: jax.Array,
     direction_key: jax.Array,
-    layout: Layout,
+    plan: GegenbauerPlan,
     vectors: NDArray,
-    dim: int,
-    structured: bool,
     dtype: Any,
 ) -> GegenbauerParams:
-    width = len(vectors)
+    layout, width, dim = plan.layout, len(vectors), plan.dim
     principal = vectors[:, : layout.principal]
-    columns = [principal]
+    linear_columns = [principal]
     if layout.projected:
         R = uniform_directions(generator(linear_key), layout.projected, width).T
         R = R * np.sqrt(width / layout.projected)
-        columns.append(R - principal @ (principal.T @ R))
-    if structured:
-        directions = structured_blocks(generator(direction_key), layout.random, dim)
+        linear_columns.append(R - principal @ (principal.T @ R))
+    weight = np.sqrt(plan.coefficients[1])
+    columns = [weight * part for part in linear_columns] + [np.zeros((width, layout.constant))]
+    signs, rng = np.zeros((0, 3, dim)), generator(direction_key)
+    if layout.random and plan.method.directions == "structured":
+        signs = structured_blocks(rng, layout.random, dim)
     else:
-        directions = (
-            np.sqrt(dim) * uniform_directions(generator(direction_key), layout.random, dim).T
-        )
-    return GegenbauerParams(np.concatenate(columns, axis=1).astype(dtype), directions.astype(dtype))
+        columns.append(np.sqrt(dim) * uniform_directions(rng, layout.random, dim).T)
+        columns.append(np.zeros((width, plan.n_components - sum(layout))))
+    return GegenbauerParams(np.concatenate(columns, axis=1, dtype=dtype), signs.astype(dtype))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply_dense(plan: GegenbauerPlan, params: GegenbauerParams, X: jax.Array) -> jax.Array:
     rows = _behind_input(plan.first, X)
-    highest = jax.lax.Precision.HIGHEST
-    straight = jnp.matmul(rows, params.linear, precision=highest)
-    products = None
-    if plan.layout.random and plan.method.directions == "structured":
-        products = _structured_products(rows, params.directions, plan.layout.random)
-    elif plan.layout.random:
-        products = jnp.matmul(rows, params.directions, precision=highest)
-    return _finish(plan, straight, products, jnp.einsum("ij,ij->i", rows, rows))
+    products = jnp.matmul(rows, params.columns, precision=jax.lax.Precision.HIGHEST)
+    if len(params.signs):
+        structured = _structured_products(rows, params.signs, plan.layout.random)
+        products = jnp.concatenate([products, structured], axis=1)
+    return _finish(plan, products, jnp.einsum("ij,ij->i", rows, rows))
 
 
 def _structured_products(rows: jax.Array, signs: jax.Array, n_directions: int) -> jax.Array:
@@ -313,20 +309,19 @@ def _structured_products(rows: jax.Array, signs: jax.Array, n_directions: int) -
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _finish(
-    plan: GegenbauerPlan, straight: jax.Array, products: jax.Array | None, squares: jax.Array
-) -> jax.Array:
-    """Put the constant, the linear columns and the function of the products together."""
+def _finish(plan: GegenbauerPlan, products: jax.Array, squares: jax.Array) -> jax.Array:
+    """Turn products into features: one pass, in which each column knows its kind."""
     norms = jnp.sqrt(squares)[:, None]
-    reciprocal = jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 0)
     c, layout = plan.coefficients, plan.layout
-    parts = [straight * np.asarray(np.sqrt(c[1]), norms.dtype)]
-    if layout.constant:
-        parts.append(norms * np.asarray(np.sqrt(c[0]), norms.dtype))
-    if products is not None:
+    n_linear, column = layout.principal + layout.projected, jnp.arange(plan.n_components)
+    features = products
+    if layout.random:
+        reciprocal = jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 0)
         degrees = [0.0 if i < 2 * layout.constant else value for i, value in enumerate(c)]
-        weights = np.array(signed_weights(tuple(degrees), plan.dim)[0])
-        scaled = weights / np.sqrt(layout.random)
-        parts.append(norms * orthonormal_series(scaled, plan.dim, products * reciprocal))
-    features = jnp.concatenate(parts, axis=1)
-    return jnp.pad(features, ((0, 0), (0, plan.n_components - features.shape[1])))
+        weights = np.array(signed_weights(tuple(degrees), plan.dim)[0]) / np.sqrt(layout.random)
+        values = norms * orthonormal_series(weights, plan.dim, products * reciprocal)
+        features = jnp.where(column < n_linear, products, values)
+    if layout.constant:
+        constant = norms * np.asarray(np.sqrt(c[0]), norms.dtype)
+        features = jnp.where(column == n_linear, constant, features)
+    return features

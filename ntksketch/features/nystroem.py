@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, get_lapack_funcs
+from scipy.linalg import LinAlgError, get_blas_funcs, get_lapack_funcs
 
 from ntksketch.architectures import Architecture
 from ntksketch.features.base import Method
@@ -21,10 +21,11 @@ from ntksketch.features.principal import leading_eigenvectors, sample_rows
 from ntksketch.kernels import ZonalKernel, kernel
 from ntksketch.kernels.gram import check_rows, kernel_block, squared_norms
 from ntksketch.linear.cholesky import cholesky_factor
+from ntksketch.linear.eigenvalue import estimate_largest_eigenvalue
 from ntksketch.linear.penalty import Penalty
-from ntksketch.linear.ridge import estimate_largest_eigenvalue
 from ntksketch.sketches.draws import generator
 
+(_dsyr2k,) = get_blas_funcs(["syr2k"], dtype=np.float64)
 (_dtrtri,) = get_lapack_funcs(["trtri"], dtype=np.float64)
 
 _ROWS_PER_LANDMARK = 8  # among which landmarks are chosen
@@ -269,13 +270,14 @@ class NystroemMap:
         else:
             values, vectors = leading_eigenvectors(K, _DEFLATED)
             scales = np.sqrt(values[-1] / values) - 1
-        jitters = self._jitters(K)
-        for _ in range(2):  # T K T with T = I + V S V'
-            K += (K @ vectors * scales) @ vectors.T
-            K = K.T
-        squared = np.eye(n) + (vectors * ((1 + scales) ** 2 - 1)) @ vectors.T
-        for jitter in jitters:
-            penalty = Penalty(K + jitter * squared)
+        # T (K + jitter) T = K + jitter + U W' + W U' with T = I + V S V' and U = V S
+        scaled, products = vectors * scales, K @ vectors
+        half = products + scaled @ (vectors.T @ products) / 2
+        for jitter in self._jitters(K):
+            shifted = half + vectors * (jitter * (1 + scales / 2))
+            matrix = _dsyr2k(1.0, scaled, shifted, beta=1.0, c=K, lower=1)
+            matrix.flat[:: n + 1] += jitter
+            penalty = Penalty(matrix)
             try:
                 _ = penalty.factor
                 break
@@ -284,7 +286,7 @@ class NystroemMap:
         else:
             raise ValueError(_INDEFINITE)
         dtype = self.landmarks.dtype
-        linear = vectors.astype(dtype), (vectors * scales).T.astype(dtype)
+        linear = vectors.astype(dtype), scaled.T.astype(dtype)
         plan = self.plan._replace(n_components=n)
         return AppliedNystroem(plan, self._with(*linear)), penalty
 
@@ -301,7 +303,7 @@ class NystroemMap:
     def _kernel(self) -> NDArray[np.float64]:
         """Return the landmarks' kernel."""
         K = kernel(self.plan.target, self.landmarks, kind=self.plan.kind)
-        return K.astype(np.float64, order="F")
+        return K.T.astype(np.float64)  # symmetric: its transpose is in the order of LAPACK
 
     def _jitters(self, K: NDArray[np.float64]) -> list[float]:
         """Return what to add to the diagonal, the least first.

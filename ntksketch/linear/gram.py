@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import get_blas_funcs
 
+from ntksketch.linear.eigenvalue import estimate_largest_eigenvalue, power_iteration
 from ntksketch.linear.penalty import Penalty
 
 PIECE_ROWS = 8192  # rows a product: bounds both the memory and the error of float32 sums
@@ -58,6 +60,19 @@ class GramStatistics:
     fit_intercept: bool
     epsilon: float
     penalty: Penalty | None = None
+
+    @functools.cached_property
+    def largest_eigenvalue(self) -> float:
+        """A lower estimate of the Gram matrix's largest eigenvalue, relative to the penalty."""
+        penalty = self.penalty
+        if penalty is None:
+            return estimate_largest_eigenvalue(self.gram)
+
+        def product(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+            return penalty.whiten(self.gram @ penalty.whiten(vector, transpose=True))
+
+        heaviest = np.argmax(np.diagonal(self.gram))
+        return power_iteration(product, penalty.whiten(self.gram[:, heaviest]))
 
     def columns(self, chosen: slice) -> GramStatistics:
         """Return the statistics of some of the features, as copies."""

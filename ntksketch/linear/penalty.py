@@ -22,7 +22,7 @@ class Penalty:
     Attributes
     ----------
     matrix : ndarray of shape (m, m), float64
-        P, symmetric and positive definite.
+        P, symmetric and positive definite; only the lower triangle is read.
     """
 
     matrix: NDArray[np.float64]

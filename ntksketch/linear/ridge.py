@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -24,7 +24,6 @@ from ntksketch.linear.gram import GramStatistics
 (_dtrtri,) = get_lapack_funcs(["trtri"], dtype=np.float64)
 
 _PANEL = 512  # columns added at a time
-_SETTLED = 1e-3  # relative change that ends a power iteration
 SMALLEST_RELATIVE_ALPHA = 1e-7  # below this share of the largest eigenvalue digits are lost
 
 
@@ -132,25 +131,22 @@ def solve_ridge(stats: GramStatistics, alpha: float) -> RidgeSolution:
     except LinAlgError:
         return ridge_path(stats, alphas)
     coef = np.asarray(cho_solve(factor, stats.moment, check_finite=False))
-    largest = largest_eigenvalue(stats)
-    status = _check_alphas(alphas, largest)
-    return _assemble(stats, alphas, coef[None], None, None, largest, status)
+    status = _check_alphas(alphas, stats.largest_eigenvalue)
+    return _assemble(stats, alphas, coef[None], None, None, stats.largest_eigenvalue, status)
 
 
 def factored_ridge(
     stats: GramStatistics,
     alphas: ArrayLike,
     probes: NDArray[np.float64] | None = None,
-    largest: float | None = None,
 ) -> RidgeSolution:
     r"""Solve ridge regressions as `ridge_path` does, by a Cholesky factorisation for each penalty.
 
     The degrees of freedom are :math:`m - \alpha\,\mathrm{tr}\,F^\top(G + \alpha P)^{-1}F` with the
     penalty's factor F, the identity for plain ridge. The trace comes from the factor, or by
     Hutchinson's estimate [1]_ from probes, columns of independent random signs, with a variance of
-    at most :math:`2\|\alpha F^\top(G + \alpha P)^{-1}F\|_F^2` divided by their number. The largest
-    eigenvalue is estimated unless it is given. Raises LinAlgError if a penalty is too small for a
-    factor.
+    at most :math:`2\|\alpha F^\top(G + \alpha P)^{-1}F\|_F^2` divided by their number. Raises
+    LinAlgError if a penalty is too small for a factor.
 
     References
     ----------
@@ -178,20 +174,23 @@ def factored_ridge(
         else:
             trace = np.einsum("ij,ij->", probes, solved[:, k:]) / probes.shape[1]
         freedom[i] = m - alpha * trace + stats.fit_intercept
-    largest = largest_eigenvalue(stats) if largest is None else largest
-    status = _check_alphas(alphas, largest)
-    return _assemble(stats, alphas, coef, freedom, None, largest, status)
+    status = _check_alphas(alphas, stats.largest_eigenvalue)
+    return _assemble(stats, alphas, coef, freedom, None, stats.largest_eigenvalue, status)
 
 
 def _factorise(stats: GramStatistics, alpha: float) -> tuple[NDArray[np.float64], bool]:
     """Return the Cholesky factor of the penalised Gram matrix, as `cho_solve` takes it."""
-    penalised = stats.gram.copy(order="F")
-    if stats.penalty is None:
-        penalised.flat[:: len(penalised) + 1] += alpha
-    else:
-        for start in range(0, len(penalised), _PANEL):  # without a third large matrix
-            columns = slice(start, start + _PANEL)
-            penalised[:, columns] += alpha * stats.penalty.matrix[:, columns]
+    gram, penalty = stats.gram, stats.penalty
+    penalised = np.empty_like(gram, order="F")
+    for start in range(0, len(gram), _PANEL):  # the lower triangle, which is all that is read
+        panel = slice(start, None), slice(start, start + _PANEL)
+        if penalty is None:
+            penalised[panel] = gram[panel]
+        else:
+            np.multiply(penalty.matrix[panel], alpha, out=penalised[panel])
+            penalised[panel] += gram[panel]
+    if penalty is None:
+        penalised.flat[:: len(gram) + 1] += alpha
     return cholesky_factor(penalised), True
 
 
@@ -279,62 +278,6 @@ def join_solutions(solutions: Sequence[RidgeSolution]) -> RidgeSolution:
     return replace(first, **joined, status=status)
 
 
-def largest_eigenvalue(stats: GramStatistics) -> float:
-    """Estimate the largest eigenvalue of the Gram matrix, relative to the penalty."""
-    penalty = stats.penalty
-    if penalty is None:
-        return estimate_largest_eigenvalue(stats.gram)
-
-    def product(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        return penalty.whiten(stats.gram @ penalty.whiten(vector, transpose=True))
-
-    heaviest = np.argmax(np.diagonal(stats.gram))
-    return _power_iteration(product, penalty.whiten(stats.gram[:, heaviest]))
-
-
-def estimate_largest_eigenvalue(gram: NDArray[np.float64], n_iter: int = 30) -> float:
-    """Bound the largest eigenvalue of a positive semi-definite matrix from below.
-
-    Power iterations from the heaviest column; the Rayleigh quotient they end with is within
-    some tens of per cent of the eigenvalue, and usually far closer.
-
-    Parameters
-    ----------
-    gram : ndarray of shape (m, m), float64
-        Symmetric matrix.
-    n_iter : int, default=30
-        Number of products with the matrix.
-
-    Returns
-    -------
-    float
-        The estimate, zero for a matrix of zeros.
-    """
-    return _power_iteration(gram.__matmul__, gram[:, np.argmax(np.diagonal(gram))], n_iter)
-
-
-def _power_iteration(
-    product: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    vector: NDArray[np.float64],
-    n_iter: int = 30,
-) -> float:
-    """Return the Rayleigh quotient of products with a positive semi-definite matrix.
-
-    They stop early where one more changes it by less than a tenth of a per cent.
-    """
-    estimate = 0.0
-    for _ in range(n_iter):
-        norm = float(np.linalg.norm(vector))
-        if norm == 0.0:
-            return 0.0
-        unit = vector / norm
-        vector = product(unit)
-        estimate, before = float(unit @ vector), estimate
-        if abs(estimate - before) <= _SETTLED * estimate:
-            break
-    return estimate
-
-
 def as_alphas(alphas: ArrayLike) -> NDArray[np.float64]:
     """Return penalties as a float64 array of shape (n_alphas,), or raise ValueError."""
     values = np.atleast_1d(np.array(alphas, dtype=np.float64))
@@ -355,9 +298,9 @@ def _assemble(
     status: SolveStatus,
 ) -> RidgeSolution:
     # (G + alpha P) c = M, so |y - Z c|^2 = |y|^2 - 2 c'M + c'G c = |y|^2 - c'M - alpha c'P c
-    weighted = coef if stats.penalty is None else stats.penalty.matrix @ coef
+    rooted = coef if stats.penalty is None else stats.penalty.factor.T @ coef
     explained = np.einsum("amk,mk->ak", coef, stats.moment)
-    penalty = alphas[:, None] * np.einsum("amk,amk->ak", weighted, coef)
+    penalty = alphas[:, None] * np.einsum("amk,amk->ak", rooted, rooted)
     return RidgeSolution(
         alphas=alphas,
         coef=coef,

@@ -12,7 +12,6 @@ from ntksketch.linear.ridge import (
     as_alphas,
     factored_ridge,
     join_solutions,
-    largest_eigenvalue,
     ridge_path,
 )
 
@@ -45,8 +44,7 @@ def default_alphas(stats: GramStatistics, n_alphas: int = 17) -> NDArray[np.floa
     >>> default_alphas(stats.finalise())[[0, -1]]
     array([4.e-07, 2.e+01])
     """
-    largest = largest_eigenvalue(stats)
-    return penalty_grid(largest, n_alphas, smallest=max(2e-7, 8 * stats.epsilon))
+    return penalty_grid(stats.largest_eigenvalue, n_alphas, smallest=max(2e-7, 8 * stats.epsilon))
 
 
 def penalty_grid(
@@ -156,7 +154,7 @@ def search_by_gcv(
     best, steps = len(grid) // 4, (4, 2, 1)
     if len(stats.gram) > _QUICK_FEATURES:
         few = stats.columns(slice(None, None, 4))
-        scale = largest_eigenvalue(few) / scorer.largest
+        scale = few.largest_eigenvalue / stats.largest_eigenvalue
         path, scores = search_by_gcv(few, scale * grid)
         best, steps = int(np.searchsorted(scale * grid, path.alphas[scores.argmin()])), (1,)
     for step in steps:
@@ -175,7 +173,6 @@ class _Scorer:
 
     def __init__(self, stats: GramStatistics, grid: NDArray[np.float64]) -> None:
         self.stats, self.grid, self.probes = stats, grid, None
-        self.largest = largest_eigenvalue(stats)
         if stats.total_weight >= _ROWS_FOR_PROBES * len(stats.gram):
             shape = (len(stats.gram), _N_PROBES)
             self.probes = np.random.default_rng(0).choice([-1.0, 1.0], size=shape)
@@ -185,9 +182,7 @@ class _Scorer:
     def __call__(self, i: int) -> float:
         if i not in self.scores:
             try:
-                self.solutions[i] = factored_ridge(
-                    self.stats, self.grid[i], self.probes, self.largest
-                )
+                self.solutions[i] = factored_ridge(self.stats, self.grid[i], self.probes)
                 self.scores[i] = float(gcv_scores(self.stats, self.solutions[i])[0])
             except LinAlgError:
                 self.scores[i] = np.inf

@@ -39,7 +39,14 @@ def made_up(configuration):
         }
     if configuration["what"] == "estimator":
         parts = {"draw": 1.0, "featurise": 2.0, "accumulate": 1.0, "factorise": 0.5}
-        return {"depth": 2, "score": 0.98, "fit": 4.5, "stages": None, "by_parts": parts} | {
+        return {
+            "depth": 2,
+            "input_bias_std": 1.0,
+            "score": 0.98,
+            "fit": 4.5,
+            "stages": None,
+            "by_parts": parts,
+        } | {
             "bare_gram": 2.0,
             "peak_memory": 2**20,
         }
@@ -120,7 +127,12 @@ def test_estimator():
     configuration = {"what": "estimator", "data": "digits", "n_components": 64}
     outcome = frontier.measure(configuration, SMALL)
     assert outcome["score"] > 0.5
-    assert set(outcome["held_out"]) == {"1", "2"}
+    assert [tried["depth"] for tried in outcome["held_out"]] == [1, 1, 2, 2]
+    bias = {tried["input_bias_std"] for tried in outcome["held_out"]}
+    assert len(bias) == 2
+    assert min(bias) == 0
+    best = max(outcome["held_out"], key=lambda tried: tried["score"])
+    assert (outcome["depth"], outcome["input_bias_std"]) == (best["depth"], best["input_bias_std"])
     assert set(outcome["stages"]) == {"set-up", "pass", "solve"}
     assert outcome["bare_gram"] > 0
 

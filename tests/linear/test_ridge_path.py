@@ -6,7 +6,7 @@ from scipy.linalg import LinAlgWarning
 from sklearn.linear_model import Ridge
 
 from ntksketch.linear import GramAccumulator, GramStatistics, ridge_path, solve_ridge
-from ntksketch.linear.ridge import estimate_largest_eigenvalue
+from ntksketch.linear.eigenvalue import estimate_largest_eigenvalue
 
 
 def problem(n=60, m=8, k=2, seed=0):
