@@ -146,3 +146,20 @@ def test_a_class_in_place_of_a_layer_gets_a_hint():
 def test_as_layers():
     assert as_layers(Dense()) == (Dense(),)
     assert as_layers(mlp(1)) == (Dense(), Relu(), Dense())
+
+
+def test_bias_at_the_input_alone():
+    assert mlp(2, input_bias_std=0.5) == serial(
+        Dense(bias_std=0.5), Relu(), Dense(), Relu(), Dense()
+    )
+    assert mlp(1, bias_std=0.5, input_bias_std=0.0) == serial(Dense(), Relu(), Dense(bias_std=0.5))
+    assert mlp(2, bias_std=0.3, input_bias_std=0.3) == mlp(2, bias_std=0.3)
+    with pytest.raises(ValueError, match="bias_std"):
+        mlp(1, input_bias_std=-1.0)
+
+
+def test_bias_at_the_input_is_one_more_column_of_the_rows():
+    X = np.random.default_rng(0).standard_normal((6, 3))
+    longer = np.column_stack([X, np.full(6, 1.7)])
+    K = ntk.kernel(mlp(3, input_bias_std=1.7), X)
+    np.testing.assert_allclose(K, ntk.kernel(mlp(3), longer), rtol=1e-10)
