@@ -12,6 +12,7 @@ from ntksketch.kernels.zonal.function import FunctionKernel, from_function  # no
 from ntksketch.kernels.zonal.networks import (  # noqa: F401
     NetworkKernel,
     check_target,
+    is_homogeneous,
     is_zonal,
     nngp,
     ntk,

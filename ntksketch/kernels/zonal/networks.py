@@ -108,6 +108,14 @@ def is_zonal(architecture: Architecture) -> bool:
     )
 
 
+def is_homogeneous(target: Architecture | ZonalKernel) -> bool:
+    """Say whether the kernel of scaled rows is the rows' kernel, scaled: zonal, without biases."""
+    if isinstance(target, ZonalKernel):
+        return True
+    first, _ = split_input(target)
+    return is_zonal(target) and (first is None or first.bias_std == 0)
+
+
 def profile(
     architecture: Architecture,
     kind: str,
