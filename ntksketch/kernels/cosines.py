@@ -34,10 +34,14 @@ def cosines(covariance: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.A
     array of shape (n, p)
         Cosines in [-1, 1].
     """
-    cosine = covariance * _reciprocal(root(rows))[:, None] * _reciprocal(root(columns))[None, :]
+    left, right = root(rows), root(columns)
+    if covariance.dtype == jnp.float64:  # a division has fewer roundings
+        cosine = covariance / _or_one(left[:, None] * right[None, :])
+    else:  # and takes a tenth of the time of a short polynomial
+        cosine = covariance * (1 / _or_one(left))[:, None] * (1 / _or_one(right))[None, :]
     within = jnp.abs(cosine) < 1 - _PARALLEL * np.asarray(jnp.finfo(cosine.dtype).eps)
     return jnp.where(within, cosine, jnp.sign(cosine))
 
 
-def _reciprocal(x: jax.Array) -> jax.Array:
-    return jnp.where(x > 0, 1 / jnp.where(x > 0, x, 1), 0)
+def _or_one(x: jax.Array) -> jax.Array:
+    return jnp.where(x > 0, x, 1)  # rows of zeros have covariances of zero
