@@ -15,6 +15,7 @@ import numpy as np
 
 from ntksketch.architectures import Activation, Elementwise, Erf, Gelu, Rectifier, Sin
 from ntksketch.kernels import hermite
+from ntksketch.kernels.cosines import cosines, root
 from ntksketch.kernels.dual import mix_rectifier, relu_dual
 
 
@@ -53,9 +54,8 @@ def _namespace(array: Any) -> Any:
 
 @dual.register
 def _(layer: Rectifier, covariance: jax.Array, rows: jax.Array, columns: jax.Array):
-    norms = hermite.root(rows)[:, None] * hermite.root(columns)[None, :]
-    positive = norms > 0
-    cosine = jnp.where(positive, covariance / jnp.where(positive, norms, 1), 0)
+    norms = root(rows)[:, None] * root(columns)[None, :]
+    cosine = cosines(covariance, rows, columns)
     value, slope = mix_rectifier(layer.slope, *relu_dual(cosine), cosine)
     return norms * value, slope
 
@@ -145,10 +145,7 @@ def _phases(layer: Sin) -> tuple[float, float, float, float]:
 
 @dual.register
 def _(layer: Elementwise, covariance: jax.Array, rows: jax.Array, columns: jax.Array):
-    norms = hermite.root(rows)[:, None] * hermite.root(columns)[None, :]
-    positive = norms > 0
-    cosine = jnp.where(positive, covariance / jnp.where(positive, norms, 1), 0)
-    return hermite.dual(layer, jnp.clip(cosine, -1, 1), rows, columns)
+    return hermite.dual(layer, cosines(covariance, rows, columns), rows, columns)
 
 
 @dual_diagonal.register

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from ntksketch.architectures import Architecture, Dense, Elementwise
@@ -21,12 +22,14 @@ from ntksketch.data.blocks import (
     require_memory,
     tile_side,
 )
+from ntksketch.kernels.cosines import cosines
 from ntksketch.kernels.hermite import warn_of_truncation
 from ntksketch.kernels.propagate import Covariance, Variance, propagate, propagate_variance
 from ntksketch.kernels.zonal import (
     NetworkKernel,
     ZonalKernel,
     check_target,
+    is_homogeneous,
     is_zonal,
     short_polynomial,
     split_input,
@@ -34,6 +37,8 @@ from ntksketch.kernels.zonal import (
 
 KINDS = ("ntk", "nngp")
 _TEMPORARIES = 4  # arrays of a tile's shape kept at a time
+# factors that keep the squares of rows in range which are shorter than its reciprocal's root
+_STRETCH = {np.dtype(np.float32): 2.0**100, np.dtype(np.float64): 2.0**800}
 
 
 def check_kind(kind: str, architecture: Architecture) -> str:
@@ -96,14 +101,8 @@ def _finish(
         return getattr(propagate(cast(Architecture, target), state), kind)
     if first is not None:
         state = propagate(first, state)
-    left, right = _reciprocal(jnp.sqrt(state.rows)), _reciprocal(jnp.sqrt(state.columns))
-    cosine = state.nngp * left[:, None] * right[None, :]
     norms = jnp.sqrt(state.rows)[:, None] * jnp.sqrt(state.columns)[None, :]
-    return norms * polynomial(cosine)
-
-
-def _reciprocal(x: Any, xp: Any = jnp) -> Any:
-    return xp.where(x > 0, 1 / xp.where(x > 0, x, 1), 0)
+    return norms * polynomial(cosines(state.nngp, state.rows, state.columns))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -129,11 +128,13 @@ def sparse_inner_products(X: Any, Y: Any) -> np.ndarray | None:
     return np.asarray(product.toarray() if sp.issparse(product) else product, X.dtype)
 
 
+_cosine_block = jax.jit(cosines)
+
+
 def _host_block(zonal, inner, rows, columns):
     """Evaluate a zonal function that JAX cannot: exact in float64, or not a short polynomial."""
     left, right = np.sqrt(rows)[:, None], np.sqrt(columns)[None, :]
-    cosine = np.clip(np.asarray(inner) * _reciprocal(left, np) * _reciprocal(right, np), -1, 1)
-    values = zonal.evaluate(cosine.astype(np.float64, copy=False))
+    values = zonal.evaluate(np.asarray(_cosine_block(inner, rows, columns), np.float64))
     return (left * right * values).astype(inner.dtype, copy=False)
 
 
@@ -197,7 +198,11 @@ def kernel(
     -----
     The arc-cosine functions are exact in float64. In float32 they are short polynomials in
     :math:`\sqrt{1-|t|}` with errors at float32's rounding; near t = 1 and t = -1 the kernel itself
-    turns the rounding of t into an error of the order of its square root.
+    turns the rounding of t into an error of the order of its square root. Cosines within 8 rounding
+    errors of 1 and -1 therefore count as those of parallel rows, whose kernel is then exact.
+
+    The kernel of rows so short that their squares underflow is that of longer ones, scaled, where
+    it is homogeneous: without biases. Beside a bias such rows are as good as zeros.
 
     References
     ----------
@@ -235,13 +240,42 @@ def kernel(
     if not symmetric:
         _diagonal(architecture, kind, columns, "Y")
     check_expansions(architecture, rows if symmetric else np.concatenate([rows, columns]))
+    short_rows = short_columns = np.empty(0, np.intp)
+    if is_homogeneous(architecture):
+        X, rows, short_rows = _stretch(X, rows)
+        Y, columns, short_columns = (X, rows, short_rows) if symmetric else _stretch(Y, columns)
     K = np.empty((n, p), dtype)
     with precision(dtype):
         block = functools.partial(kernel_block, architecture, kind)
         fill(K, block, X, Y, rows, columns, tile, symmetric)
+    K[short_rows] /= _STRETCH[dtype]
+    K[:, short_columns] /= _STRETCH[dtype]
     if symmetric:
         np.fill_diagonal(K, diagonal)
     return K
+
+
+def _stretch(X: Any, norms: np.ndarray) -> tuple[Any, np.ndarray, NDArray[np.intp]]:
+    """Multiply rows so short that their squares underflow by a power of two.
+
+    Returns the rows, their squared norms, and which of them are multiplied.
+    """
+    factor = _STRETCH[norms.dtype]
+    short = np.flatnonzero(norms < 1 / factor)
+    if len(short):  # rows of zeros stay
+        short = short[np.asarray((X[short] != 0).sum(axis=1)).ravel() > 0]
+    if not len(short):
+        return X, norms, short
+    factors = np.ones(len(norms), norms.dtype)
+    factors[short] = factor
+    if sp.issparse(X):
+        X = sp.csr_array(X, dtype=norms.dtype, copy=True)
+        X.data *= np.repeat(factors, np.diff(X.indptr))
+    else:
+        X = X * factors[:, None]
+    norms = norms.copy()
+    norms[short] = squared_norms(X[short], norms.dtype)
+    return X, norms, short
 
 
 def _diagonal(

@@ -17,17 +17,12 @@ from numpy.typing import NDArray
 
 from ntksketch.architectures import Elementwise
 from ntksketch.data.blocks import block_slices, pad_rows, padded_rows
+from ntksketch.kernels.cosines import root
 
 _REACH = 12.0  # standard deviations
 _NODES = 200  # on each side of zero
 _BLOCK = 4096  # rows at a time
 _NOTICEABLE = 0.01  # share of a mean square beyond the degree that is worth a warning
-
-
-def root(x: jax.Array) -> jax.Array:
-    """Return the square root, with derivative zero at zero."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
 
 
 @functools.cache

@@ -1,8 +1,11 @@
 import dataclasses
+import pickle
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import ntksketch as ntk
 from ntksketch import Dense, Relu, Serial, mlp, serial
@@ -117,6 +120,25 @@ def test_compositions_inside_are_flattened():
     assert serial(flat) == flat
     assert list(flat) == list(flat.layers)
     assert len(flat) == 5
+
+
+DEVIATIONS = st.floats(0, 1e300)
+LAYERS = st.one_of(
+    st.builds(Dense, DEVIATIONS, DEVIATIONS),
+    st.just(Relu()),
+    st.builds(ntk.LeakyRelu, st.floats(-1e300, 1e300)),
+    st.builds(ntk.Sin, *[st.floats(-9, 9)] * 3),
+)
+
+
+@given(st.lists(LAYERS, min_size=1, max_size=5), st.integers(0, 5))
+def test_any_composition(layers, at):
+    network = serial(*layers)
+    assert as_layers(network) == tuple(layers) == tuple(network)
+    assert eval(repr(network), vars(ntk)) == network
+    assert pickle.loads(pickle.dumps(network)) == network
+    parts = [serial(*part) for part in (layers[:at], layers[at:]) if part]
+    assert serial(*parts) == network  # composing is associative
 
 
 def test_nothing_to_compose():

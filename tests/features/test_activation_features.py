@@ -13,11 +13,12 @@ from feature_statistics import (
     gram_matrices,
     relative_error,
 )
+from oracles import pointwise
 from sklearn.datasets import load_digits
 
 import ntksketch as ntk
 from ntksketch import Elementwise, Erf, Gelu, LeakyRelu, RandomFeatures, Sin
-from ntksketch.features.activations import slopes, values
+from ntksketch.features.activations import pair_shares, slopes, values
 from ntksketch.features.directions import sample_directions
 from ntksketch.kernels.gram import precision
 
@@ -45,6 +46,44 @@ def test_slopes_are_derivatives(activation):
             )
         )(z)
     np.testing.assert_allclose(slope, change, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+def test_values_are_the_function_over_the_root_of_the_directions(activation, dtype):
+    z = np.random.default_rng(0).standard_normal((3, 8)).astype(dtype)
+    if hasattr(activation, "function"):
+        expected = np.asarray(activation.function(z)) / np.sqrt(8)
+    elif hasattr(activation, "slope"):
+        a = activation.slope
+        expected = np.sqrt(2 / (1 + a**2) / 8) * np.where(z > 0, z, a * z)
+    else:
+        expected = pointwise(activation)[0](z) / np.sqrt(8)
+    with precision(dtype):
+        found = values(activation, jnp.asarray(z))
+        assert found.dtype == slopes(activation, jnp.asarray(z)).dtype == dtype
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("a", [0.0, 0.2, 1.0, -0.6, -1.0, -3.0, 5.0])
+def test_a_rectifier_is_the_sum_of_an_odd_and_an_even_part(a):
+    """Up to their signs, and both together have the mean square one of the rectifier."""
+    odd, even = pair_shares(LeakyRelu(a))
+    assert odd**2 + even**2 == pytest.approx(1, rel=1e-14)
+    z = np.linspace(-2, 2, 9)
+    rectified = np.sqrt(2 / (1 + a**2)) * np.where(z > 0, z, a * z)
+    parts = (rectified - rectified[::-1]) / 2, (rectified + rectified[::-1]) / 2
+    np.testing.assert_allclose(np.abs(parts[0]), odd * np.abs(z), rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(np.abs(parts[1]), even * np.abs(z), rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("function", [values, slopes])
+def test_an_activation_without_a_rule(function):
+    class Swish(ntk.Activation):
+        pass
+
+    with pytest.raises(NotImplementedError, match="no random features for Swish"):
+        function(Swish(), jnp.ones((1, 2)))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -3,7 +3,12 @@ import numpy as np
 import pytest
 from feature_statistics import N_ERRORS, SEEDS
 
-from ntksketch.features.directions import SAMPLINGS, sample_directions
+from ntksketch.features.directions import (
+    SAMPLINGS,
+    sample_directions,
+    structured_blocks,
+    uniform_directions,
+)
 
 
 @pytest.mark.parametrize(("n", "d"), [(3, 7), (7, 7), (20, 7), (1, 1), (4, 1)])
@@ -47,6 +52,47 @@ def test_leverage_weights_agree_with_sampling_its_density(seed):
     error = np.hypot(weighted.std(), ours.std()) / np.sqrt(n)
     assert abs(weighted.mean() - ours.mean()) <= N_ERRORS * error
     np.testing.assert_allclose(weighted.var(), ours.var(), rtol=0.1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("d", [2, 5])
+def test_orthonormal_blocks_are_uniformly_distributed(d, seed):
+    """Haar: the determinant has no preferred sign, and E q_ij^4 = 3/(d (d + 2))."""
+    n = 3000
+    rng = np.random.default_rng(seed)
+    Q = uniform_directions(rng, n * d, d).reshape(n, d, d)
+    signs = np.linalg.det(Q)
+    assert abs(signs.mean()) <= N_ERRORS / np.sqrt(n)
+    fourth = Q**4
+    error = fourth.std(axis=0) / np.sqrt(n)
+    assert np.all(np.abs(fourth.mean(axis=0) - 3 / (d * (d + 2))) <= N_ERRORS * error)
+    assert np.all(np.abs(Q.mean(axis=0)) <= N_ERRORS * Q.std(axis=0) / np.sqrt(n))
+
+
+@pytest.mark.parametrize("sampling", ["leverage", "orthogonal"])
+def test_lengths_reduce_the_variance_of_the_rectifier(sampling):
+    """Of E relu(wx)^2 for a unit row: with |w| fixed the fourth moment is 3d/(d + 2), not 3."""
+    d, n = 3, 60_000
+    x = np.array([0.6, 0.0, 0.8])
+
+    def fourth(name):
+        W = sample_directions(jax.random.key(0), name, n, d)
+        return np.mean(np.maximum(W @ x, 0) ** 4)
+
+    assert fourth("gaussian") == pytest.approx(3 / 2, rel=0.1)
+    assert fourth(sampling) == pytest.approx(3 * d / (d + 2) / 2, rel=0.05)
+
+
+@pytest.mark.parametrize(("n", "dim", "blocks"), [(1, 1, 1), (5, 4, 2), (8, 8, 1), (0, 8, 0)])
+def test_structured_blocks_are_as_many_signs_as_needed(n, dim, blocks):
+    signs = structured_blocks(np.random.default_rng(0), n, dim)
+    assert signs.shape == (blocks, 3, dim)
+    assert set(np.unique(signs)) <= {-1.0, 1.0}
+
+
+def test_structured_signs_are_fair():
+    signs = structured_blocks(np.random.default_rng(0), 1000, 8)
+    assert np.all(np.abs(signs.mean(axis=0)) <= N_ERRORS / np.sqrt(len(signs)))
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)

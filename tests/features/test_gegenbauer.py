@@ -1,10 +1,22 @@
 import jax
 import numpy as np
 import pytest
-from feature_statistics import relative_error
+import scipy.linalg
+from feature_statistics import (
+    N_ERRORS,
+    SEEDS,
+    assert_unbiased,
+    draw_map,
+    gram_matrices,
+    relative_error,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import ntksketch as ntk
-from ntksketch.features.gegenbauer import divide
+from ntksketch.features import transform_blocks
+from ntksketch.features.directions import structured_blocks
+from ntksketch.features.gegenbauer import _structured_products, divide
 from ntksketch.features.harmonic_function import (
     best_degree,
     orthonormal_series,
@@ -86,7 +98,115 @@ def test_few_columns_are_all_random(n):
     assert np.all(Z.std(axis=0) > 0)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 10_000])
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("dim", [2, 3, 40])
+def test_one_direction_has_the_mean_and_variance_of_its_function(dim, seed):
+    """With one column nothing is exact: E ZZ' is the cut series, and E K(x, x)^2 is E g^4."""
+    X = np.random.default_rng(0).standard_normal((5, dim))
+    X[1] = X[0] + 0.3 * X[1]
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    method = ntk.Gegenbauer(max_degree=5)
+    grams = gram_matrices(method, ntk.mlp(2), X, 1, 600, seed)
+    coefficients = expansion(ntk.zonal.ntk(2), dim, 5)
+    cut = np.tensordot(coefficients, legendre_polynomials(np.clip(X @ X.T, -1, 1), dim, 5), 1)
+    assert_unbiased(grams, cut)
+    if dim > 3:  # too heavy tails for the standard error of a fourth moment
+        return
+    moment = signed_weights(tuple(coefficients.tolist()), dim)[1]
+    fourth = grams[:, np.arange(5), np.arange(5)] ** 2
+    error = fourth.std(axis=0, ddof=1) / np.sqrt(600)
+    assert np.all(np.abs(fourth.mean(axis=0) - moment) <= N_ERRORS * error)
+
+
+def test_variance_is_that_of_independent_directions_or_less():
+    dim, m = 24, 12
+    X = np.random.default_rng(0).standard_normal((6, dim))
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    method = ntk.Gegenbauer(max_degree=4, linear="random")
+    grams = gram_matrices(method, ntk.mlp(1), X, 2 * m, 300)
+    feature_map = draw_map(method, ntk.mlp(1), X, 2 * m, jax.random.key(0))
+    layout, coefficients = feature_map.plan.layout, expansion(ntk.zonal.ntk(1), dim, 4).copy()
+    linear = coefficients[1]
+    coefficients[:2] = 0
+    moment = signed_weights(tuple(coefficients.tolist()), dim)[1]
+    # a unit row's projection on p <= d orthonormal directions, times d/p, is d/p Beta(p/2, ...)
+    p = layout.projected
+    assert 0 < p <= dim
+    projection = 2 * linear**2 * (dim / p - 1) / (dim + 2)
+    bound = projection + (moment - coefficients.sum() ** 2) / layout.random
+    variance = grams[:, np.arange(6), np.arange(6)].var(axis=0).mean()
+    assert 0.1 * bound < variance < 1.1 * bound  # the mean of 6 rows and 300 draws: to 4 %
+
+
+def test_exact_coordinates_take_the_constant_and_linear_parts():
+    """What is left of ZZ' without the random columns is c_0 |x||y| + c_1 <x, y>, per draw."""
+    X = np.random.default_rng(0).standard_normal((30, 4))
+    feature_map = draw_map(ntk.Gegenbauer(), ntk.mlp(2), X, 200, jax.random.key(3))
+    layout = feature_map.plan.layout
+    assert layout == (1, 4, 0, 195)
+    Z = transform_blocks(feature_map, X)[:, :5]
+    c, norms = expansion(ntk.zonal.ntk(2), 4, 1), np.linalg.norm(X, axis=1)
+    np.testing.assert_allclose(Z @ Z.T, c[0] * np.outer(norms, norms) + c[1] * X @ X.T, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n", [3, 4, 50])
+def test_one_dimension_is_exact(n):
+    """On two points the kernel is c_0 + c_1 t, for which two columns are enough."""
+    X = np.array([[1.0], [-2.0], [0.5], [0.0]])
+    for kernel in (ntk.mlp(3), ntk.zonal.laplace(0.3)):
+        Z = ntk.NTKFeatures(kernel, "gegenbauer", n, random_state=0).fit_transform(X)
+        assert relative_error(Z @ Z.T, ntk.kernel(kernel, X)) < 1e-12
+
+
+@pytest.mark.parametrize(("width", "m"), [(4, 3), (6, 8), (6, 21)])
+def test_structured_products_are_those_of_the_dense_matrix(width, m):
+    dim = 1 << (width - 1).bit_length()
+    H = scipy.linalg.hadamard(dim) / np.sqrt(dim)
+    signs = structured_blocks(np.random.default_rng(0), m, dim)
+    X = np.random.default_rng(1).standard_normal((5, width))
+    blocks = [np.linalg.multi_dot([H * s for s in block[::-1]]) for block in signs]
+    for Q in blocks:
+        np.testing.assert_allclose(Q @ Q.T, np.eye(dim), atol=1e-12)
+    expected = np.sqrt(dim) * np.pad(X, ((0, 0), (0, dim - width))) @ np.vstack(blocks)[:m].T
+    with precision(np.float64):
+        found = _structured_products(jax.numpy.asarray(X), signs, m)
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12)
+
+
+def test_structured_directions_approach_the_kernel():
+    X = np.random.default_rng(0).standard_normal((40, 30))
+    K = ntk.kernel(ntk.mlp(2), X)
+    method = ntk.Gegenbauer(linear="random", directions="structured")
+    few, many = (
+        np.mean([relative_error(G, K) for G in gram_matrices(method, ntk.mlp(2), X, m, 4)])
+        for m in (64, 1024)
+    )
+    assert many < 0.4 * few
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.floats(0, 5), min_size=2, max_size=6),
+    st.lists(st.floats(0, 1), max_size=8),
+    st.integers(1, 40),
+    st.integers(1, 60),
+)
+def test_divisions_add_up(coefficients, shares, width, n):
+    left = np.array([1.0, *sorted(shares, reverse=True)])[: max(min(n - 2, width), 0) + 1]
+    layout = divide(np.array(coefficients), left, width, n)
+    assert min(layout) >= 0
+    assert sum(layout) <= n
+    if n >= 3:
+        assert layout.constant == 1
+        assert layout.principal < len(left)
+        # nothing that has a part in the kernel goes without columns, if there are two
+        assert layout.random > 0 or sum(coefficients[2:]) == 0
+        rest = 0 if layout.principal >= width else left[layout.principal]
+        one = n - 1 - layout.principal == 1
+        assert layout.projected > 0 or coefficients[1] * rest == 0 or one
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 10_000])
 def test_any_dimension(dim):
     X = np.random.default_rng(0).standard_normal((30, dim)).astype(np.float32)
     K = ntk.kernel(ntk.mlp(3), X)

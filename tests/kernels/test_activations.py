@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracles import gaussian_products, network_kernels, pointwise
 
 import ntksketch as ntk
@@ -123,6 +125,72 @@ def test_huge_rows_do_not_overflow():
                 assert np.isfinite(product).all()
     np.testing.assert_allclose(dual_diagonal(Erf(), huge)[0], 1, rtol=1e-12)
     np.testing.assert_allclose(dual_diagonal(Gelu(), huge)[0], huge / 2, rtol=1e-12)
+
+
+@everything
+def test_duals_are_means_over_normal_pairs(activation):
+    """Monte-Carlo, which knows no formula at all."""
+    n, a, b, t = 200_000, 1.4, 0.6, np.array([-0.7, 0.2, 0.95])
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((2, n))
+    value, slope = evaluate(
+        activation, (t * np.sqrt(a * b))[None], np.array([a]), np.array([b] * 3)
+    )
+    if isinstance(activation, LeakyRelu):
+        scale, low = np.sqrt(2 / (1 + activation.slope**2)), activation.slope
+        functions = (
+            lambda z: scale * np.where(z > 0, z, low * z),
+            lambda z: scale * np.where(z > 0, 1.0, low),
+        )
+    else:
+        functions = pointwise(activation)
+    for i, cosine in enumerate(t):
+        u = np.sqrt(a) * z[0]
+        v = np.sqrt(b) * (cosine * z[0] + np.sqrt(1 - cosine**2) * z[1])
+        for found, function in zip((value, slope), functions, strict=True):
+            products = function(u) * function(v)
+            error = products.std() / np.sqrt(n)
+            assert abs(found[0, i] - products.mean()) <= 5 * error
+
+
+def test_steep_erf_is_the_sign():
+    # E sign(u) sign(v) = 2 arcsin(t) / pi
+    t, steep = np.array([[-0.9, -0.2, 0.0, 0.5]]), 1e10
+    value, _ = evaluate(Erf(), steep * t, np.array([steep]), np.full(4, steep))
+    np.testing.assert_allclose(value, 2 / np.pi * np.arcsin(t), rtol=1e-6, atol=1e-12)
+
+
+def test_steep_gelu_is_the_rectifier_and_a_flat_one_half_the_identity():
+    t = np.array([[-0.9, -0.2, 0.3, 0.8]])
+    value, slope = evaluate(Gelu(), 1e8 * t, np.array([1e8]), np.full(4, 1e8))
+    relu, step = evaluate(Relu(), 1e8 * t, np.array([1e8]), np.full(4, 1e8))
+    np.testing.assert_allclose(value, relu / 2, rtol=1e-5)
+    np.testing.assert_allclose(slope, step / 2, rtol=1e-3)
+    value, slope = evaluate(Gelu(), 1e-8 * t, np.array([1e-8]), np.full(4, 1e-8))
+    np.testing.assert_allclose(value, 1e-8 * t / 4, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(slope, 1 / 4, rtol=1e-6)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from([*SMOOTH[:4], *LEAKY]),
+    st.lists(st.floats(-3, 1.5), min_size=3, max_size=3),
+    st.lists(st.floats(-1, 1), min_size=3, max_size=3),
+)
+def test_duals_are_inner_products(activation, logarithms, t):
+    """Symmetric, and bounded by the roots of the diagonals (Cauchy and Schwarz)."""
+    a, b = 10.0 ** np.array(logarithms), np.array([0.7])
+    covariance = (np.array(t) * np.sqrt(a * b))[:, None]
+    columns = dual_diagonal(activation, b)
+    diagonals = dual_diagonal(activation, a)
+    pairs, swapped = (
+        evaluate(activation, covariance, a, b),
+        evaluate(activation, covariance.T, b, a),
+    )
+    for there, back, left, right in zip(pairs, swapped, diagonals, columns, strict=True):
+        np.testing.assert_allclose(there, back.T, rtol=1e-9, atol=1e-14)
+        bound = np.sqrt(np.broadcast_to(left, 3) * right)[:, None]
+        assert np.all(np.abs(there) <= bound * (1 + 1e-9))
 
 
 @everything

@@ -163,6 +163,85 @@ def test_equal_and_opposite_rows(network, dtype, tolerance):
     assert np.all(bound * (1 + 1e-6) >= K)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("kernel", "d"),
+    [
+        (ntk.mlp(1), 3),
+        (ntk.mlp(3), 1),
+        (ntk.mlp(3), 64),
+        (ntk.mlp(3), 700),
+        (ntk.mlp(20), 3),  # in float32 not a short polynomial
+        (ntk.mlp(2, activation=ntk.LeakyRelu(0.2)), 3),
+        (ntk.zonal.laplace(0.7), 3),
+        (ntk.zonal.laplace(0.7), 64),
+    ],
+)
+def test_parallel_rows_have_no_square_root_of_rounding(kernel, d, dtype):
+    f = ntk.kernels.zonal.zonal_form(kernel, "ntk")[1]
+    X = np.random.default_rng(d).standard_normal((64, d)).astype(dtype)
+    squares = (X.astype(np.float64) ** 2).sum(axis=1)
+    rounding = 20 * np.finfo(dtype).eps * f(1.0)  # without care 5e-4 and 3e-8
+    for factor in (1, 3, -0.7):
+        K = np.diag(ntk.kernel(kernel, X, dtype(factor) * X))
+        errors = np.abs(K / (abs(factor) * squares) - f(np.sign(factor)))
+        # the sum of very many columns errs by more than a few rounding errors now and then
+        assert np.mean(errors > rounding) <= (0.05 if d == 700 else 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equal_rows_are_equal_behind_biases_too(dtype):
+    X = rows(6, 40).astype(dtype)
+    K = ntk.kernel(BIASED, np.vstack([X, X]))
+    np.testing.assert_allclose(np.diag(K[:6, 6:]), np.diag(K)[:6], rtol=20 * np.finfo(dtype).eps)
+    # duplicates change nothing: as many eigenvalues vanish
+    values = np.linalg.eigvalsh(K.astype(np.float64))
+    assert np.all(np.abs(values[:6]) <= 50 * np.finfo(dtype).eps * values[-1])
+
+
+@pytest.mark.parametrize("angle", [1e-7, 1e-6, 1e-4])
+def test_rows_that_differ_by_little_keep_their_difference(angle):
+    """Only angles within 4 sqrt(eps), 6e-8 in float64, count as none."""
+    X = np.array([[1.0, 0.0]])
+    Y = 2 * np.array([[np.cos(angle), np.sin(angle)], [np.cos(angle), -np.sin(angle)]])
+    # K_1 = t kappa0 + kappa1 = 2 - angle/pi up to the square of the angle
+    K = ntk.kernel(ntk.mlp(1), X, Y)
+    np.testing.assert_allclose(4 - K, 2 * angle / np.pi, rtol=0.03 if angle < 1e-6 else 2e-3)
+    assert np.all(K < 4)
+
+
+@pytest.mark.parametrize(("dtype", "short"), [(np.float32, 1e-25), (np.float64, 1e-200)])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(
+    "kernel", [PLAIN, ntk.zonal.laplace(0.5), ntk.mlp(1, activation=ntk.LeakyRelu())], ids=repr
+)
+def test_rows_whose_squares_underflow(kernel, dtype, short, sparse):
+    X, Y = rows().astype(dtype), rows(7, seed=1).astype(dtype)
+    factors = np.ones((9, 1), dtype)
+    factors[[0, 2, 5], 0] = short, 0, short
+    scaled = sp.csr_matrix(factors * X) if sparse else factors * X
+    before = scaled.copy()
+    K = ntk.kernel(kernel, X, Y)
+    rounding = 200 * np.finfo(dtype).eps
+    np.testing.assert_allclose(ntk.kernel(kernel, scaled, Y), factors * K, rtol=rounding)
+    np.testing.assert_allclose(ntk.kernel(kernel, Y, scaled), (factors * K).T, rtol=rounding)
+    again = ntk.kernel(kernel, scaled)
+    long = factors[:, 0] == 1
+    np.testing.assert_allclose(
+        again[:, long], factors * ntk.kernel(kernel, X)[:, long], rtol=rounding
+    )
+    np.testing.assert_array_equal(again, again.T)
+    assert not np.abs(scaled - before).sum()  # the caller's rows are as they were
+
+
+def test_short_rows_beside_biases_are_zeros():
+    X = rows()
+    X[0] *= 1e-200
+    np.testing.assert_array_equal(
+        ntk.kernel(BIASED, X)[0], ntk.kernel(BIASED, np.vstack([0 * X[:1], X[1:]]))[0]
+    )
+
+
 @pytest.mark.parametrize("shape", [(1, 4), (6, 1), (1, 1)])
 @both
 def test_one_row_and_one_column(network, shape):

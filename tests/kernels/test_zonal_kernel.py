@@ -1,15 +1,26 @@
 """Kernel functions on [-1, 1] and their short polynomials."""
 
+import math
 import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracles import network_kernels
 
 import ntksketch as ntk
 from ntksketch import Dense, Relu, serial
 from ntksketch.kernels.dual import arccos_polynomials, fit_sqrt_polynomial, kappa0, kappa1
-from ntksketch.kernels.zonal import NetworkKernel, is_zonal, profile, short_polynomial
+from ntksketch.kernels.zonal import (
+    LegendreSeries,
+    NetworkKernel,
+    expansion,
+    is_homogeneous,
+    is_zonal,
+    profile,
+    short_polynomial,
+)
 
 MAKERS = {"ntk": ntk.zonal.ntk, "nngp": ntk.zonal.nngp}
 COSINES = np.array([-1.0, -0.99, -0.5, -0.1, 0.0, 0.2, 0.7, 0.999, 1.0])
@@ -116,6 +127,98 @@ def test_profile_is_the_kernel_behind_the_first_layer(network, kind):
     np.testing.assert_allclose(
         norms * profile(network, kind, t), network_kernels(network, X)[kind], rtol=1e-12
     )
+
+
+FAMILY = [
+    ntk.zonal.ntk(2),
+    ntk.zonal.nngp(1),
+    ntk.zonal.laplace(0.6),
+    ntk.zonal.gamma_exponential(1.2, 0.5),
+    ntk.zonal.gamma_exponential(0.9, 2.0),
+    ntk.zonal.polynomial([0.2, 0.0, 1.5, 0.1]),
+    ntk.zonal.from_function(np.exp),
+    LegendreSeries(4, (0.5, 0.2, 0.0, 0.3)),
+]
+family = pytest.mark.parametrize("kernel", FAMILY, ids=repr)
+
+
+@family
+def test_off_the_sphere_kernels_are_homogeneous(kernel):
+    X = np.random.default_rng(0).standard_normal((7, 4))
+    lengths = np.array([1e-3, 0.5, 1.0, 2.0, 7.0, 100.0, 0.0])
+    U = X / np.linalg.norm(X, axis=1, keepdims=True)
+    t = U @ U.T
+    np.fill_diagonal(t, 1)
+    K = ntk.kernel(kernel, lengths[:, None] * U)
+    # absolute: a cosine's rounding is worth sqrt(eps) of nothing here, rows are far apart
+    np.testing.assert_allclose(K, np.outer(lengths, lengths) * kernel(t), rtol=1e-11, atol=1e-13)
+    assert np.linalg.eigvalsh(K)[0] >= -1e-12 * np.trace(K)
+
+
+@family
+def test_expansions_sum_to_the_kernel_on_the_sphere(kernel):
+    c = expansion(kernel, 4, 40)
+    assert c.min() >= 0
+    assert not c.flags.writeable  # it is the cache's own
+    assert expansion(kernel, 4, 40) is c
+    t = np.linspace(-0.8, 0.8, 9)
+    np.testing.assert_allclose(LegendreSeries(4, tuple(c))(t), kernel(t), atol=2e-3 * kernel(1.0))
+
+
+def test_expansion_refuses_what_is_no_kernel_in_the_dimension():
+    # P_2 in two dimensions, 2 t^2 - 1, has the constant part (2/3 - 1) < 0 in three
+    kernel = LegendreSeries(2, (0.0, 0.0, 1.0))
+    np.testing.assert_allclose(expansion(kernel, 2, 3), [0, 0, 1, 0], atol=1e-12)
+    with pytest.raises(ValueError, match=r"no kernel in 3 dimensions: .* degree 0 is -0\.333"):
+        expansion(kernel, 3, 3)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=9), st.floats(-1, 1))
+def test_polynomials_are_sums_of_powers(coefficients, t):
+    if not any(coefficients):
+        with pytest.raises(ValueError, match="one of them positive"):
+            ntk.zonal.polynomial(coefficients)
+        return
+    kernel = ntk.zonal.polynomial(coefficients)
+    expected = math.fsum(a * t**k for k, a in enumerate(coefficients))
+    assert float(kernel(t)) == pytest.approx(expected, rel=1e-12, abs=1e-13)
+    assert float(kernel(1.0)) == pytest.approx(math.fsum(coefficients), rel=1e-14)
+
+
+def test_members_of_the_exponential_family_meet():
+    t, c = np.linspace(-1, 1, 11), 0.8
+    assert ntk.zonal.laplace(c) == ntk.zonal.gamma_exponential(c, 1.0)
+    gaussian = ntk.zonal.gamma_exponential(c, 2.0)(t)
+    np.testing.assert_allclose(gaussian, np.exp(-2 * c * (1 - t)), rtol=1e-14)
+    # wide ones are 1 - c |x - y|^gamma
+    wide = (1 - ntk.zonal.gamma_exponential(1e-7, 0.7)(t)) / 1e-7
+    np.testing.assert_allclose(wide, (2 - 2 * t) ** 0.35, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("outer", "inner"), [(1, 1), (2, 1), (3, 4)])
+def test_deep_kernels_compose(outer, inner):
+    """kappa1 iterated, and T_(h+g) = T_g kappa0(S_g) ... + S, one layer more at a time."""
+    S, T = (make(inner)(COSINES) for make in (ntk.zonal.nngp, ntk.zonal.ntk))
+    composed = ntk.zonal.nngp(outer)(np.clip(S, -1, 1))
+    for _ in range(outer):
+        S, T = kappa1(np.clip(S, -1, 1)), T * kappa0(np.clip(S, -1, 1))
+        T = T + S
+    np.testing.assert_allclose(composed, S, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(ntk.zonal.nngp(outer + inner)(COSINES), S, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(ntk.zonal.ntk(outer + inner)(COSINES), T, rtol=1e-12, atol=1e-15)
+
+
+def test_which_kernels_are_homogeneous():
+    for homogeneous in (*FAMILY, ntk.mlp(2, weight_std=0.3), Relu(), ntk.LeakyRelu(0.3)):
+        assert is_homogeneous(homogeneous)
+    for other in (
+        ntk.mlp(2, bias_std=0.1),
+        serial(Dense(1, 0.5), Relu(), Dense()),
+        serial(Dense(), Relu(), Dense(1, 0.5)),
+        ntk.mlp(1, activation=ntk.Erf()),
+    ):
+        assert not is_homogeneous(other)
 
 
 # ---------------------------------------------------------------------------------------------
