@@ -171,6 +171,7 @@ def divide(coefficients: NDArray, left: NDArray, width: int, n_components: int) 
     k = np.arange(len(left))
     linear = coefficients[1] * np.where(k >= width, 0.0, left)
     error = np.where(rest + linear > 0, (rest + linear) ** 2 / (budget - k), 0.0)
+    error[(linear > 0) & (budget - k < 1 + (rest > 0))] = np.inf  # no column for one of the two
     best = int(error.argmin())
     if linear[best] == 0:
         return Layout(1, best, 0, budget - best if rest else 0)
