@@ -82,7 +82,7 @@ class PolynomialSketch(Method):
     hidden_components: int | None = None
 
     def __post_init__(self) -> None:
-        choices = (("variant", VARIANTS), ("coefficients", FITS), ("base", BASES))
+        choices = (("variant", VARIANTS), ("coefficients", FITS), ("base", tuple(BASES)))
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")

@@ -59,6 +59,7 @@ def test_variance_grows_slower_than_that_of_a_product_of_sketches(seed):
 def test_all_powers_of_one_tree_are_unbiased(base, complex_to_real, seed):
     d, columns = 30, {2: 40, 3: 7, 4: 5, 6: 9, 7: 16}
 
+    @jax.tree_util.register_dataclass
     class Powers(TreeSketch):
         def apply(self, X):
             powers = self.powers(self.project(*[X] * len(self.leaves)), columns)
@@ -68,10 +69,8 @@ def test_all_powers_of_one_tree_are_unbiased(base, complex_to_real, seed):
     x, y = unit_pair(d, 0.8, seed)
 
     def init(key):
-        return Powers(
-            *TreeSketch.init_powers(
-                key, d, columns, n_hidden=16, base=base, complex_to_real=complex_to_real
-            )
+        return Powers.init_powers(
+            key, d, columns, n_hidden=16, base=base, complex_to_real=complex_to_real
         )
 
     for power in (3, 7):
