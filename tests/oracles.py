@@ -85,8 +85,8 @@ def complex_tensor_srht_matrix(sketch):
     return np.hstack([Z.real, Z.imag[:, : m - n_draws]]) * math.sqrt(2 / m)
 
 
-def tree_matrix(sketch):
-    """Matrix of a tree whose nodes have no more columns than their parents take."""
+def tree_matrix(sketch, power=None, n_columns=None):
+    """Matrix of a tree, or of its first factors; of a node as many samples as its parent takes."""
 
     def leaf(k):
         if sketch.leaves[k] is None:
@@ -94,21 +94,26 @@ def tree_matrix(sketch):
         oracles = {"OSNAP": osnap_matrix, "CountSketch": count_sketch_matrix, "SRHT": srht_matrix}
         return oracles[type(sketch.leaves[k]).__name__](sketch.leaves[k])
 
-    def matrix(start, stop):
+    def matrix(start, stop, n_columns=None):
         if stop - start == 1:
             return leaf(start)
         middle = start + 1
         while middle - start < (stop - start) / 2:
             middle = start + 2 * (middle - start)
         node = sketch.nodes[start, stop]
-        oracles = {
-            "TensorSRHT": tensor_srht_matrix,
-            "ComplexTensorSRHT": complex_tensor_srht_matrix,
-        }
-        children = np.kron(matrix(start, middle), matrix(middle, stop))
-        return children @ oracles[type(node).__name__](node)
+        left, right = node.n_features
+        children = np.kron(matrix(start, middle, left), matrix(middle, stop, right))
+        m = node.n_components
+        taken = m if n_columns is None else n_columns
+        if type(node).__name__ == "TensorSRHT":
+            Z = children @ tensor_srht_matrix(node)[:, :taken]
+        else:
+            Z = children @ complex_tensor_srht_matrix(node)
+            real, imaginary = Z[:, : (m + 1) // 2], Z[:, (m + 1) // 2 :]
+            Z = np.hstack([real[:, : (taken + 1) // 2], imaginary[:, : taken // 2]])
+        return Z * math.sqrt(m / taken)
 
-    return matrix(0, len(sketch.leaves))
+    return matrix(0, power or len(sketch.leaves), n_columns)
 
 
 def tensor_rows(*factors):

@@ -110,7 +110,7 @@ class TreeSketch(ProductSketch):
         complex_to_real: bool = False,
     ) -> Self:
         if len(n_features) == 1:
-            return cls((BASES[base].init(key, n_features[0], n_components, dtype),), {})
+            return cls((_kind(base).init(key, n_features[0], n_components, dtype),), {})
         sizes = n_components if n_hidden is None else n_hidden, leaf_width
         columns = {len(n_features): n_components}
         return cls(*_draw_tree(key, n_features, columns, dtype, sizes, base, complex_to_real))
@@ -148,7 +148,7 @@ class TreeSketch(ProductSketch):
         Raises
         ------
         ValueError
-            If a size is below 1 or a power below 2.
+            If a size is below 1, a power below 2 or the base unknown.
         """
         if not columns or min(columns) < 2:
             raise ValueError(f"TreeSketch.init_powers: columns = {columns}, expected powers >= 2.")
@@ -212,6 +212,13 @@ class TreeSketch(ProductSketch):
         return values
 
 
+def _kind(base: str) -> type[VectorSketch]:
+    """Return the class of leaves."""
+    if base not in BASES:
+        raise ValueError(f"TreeSketch: base = {base!r}, expected one of {tuple(BASES)}.")
+    return BASES[base]
+
+
 def _middle(start: int, stop: int) -> int:
     """Return where a span is cut: after the largest power of two below its length."""
     return start + (1 << (stop - start - 1).bit_length() - 1)
@@ -235,11 +242,11 @@ def _draw_tree(
     complex_to_real: bool,
 ) -> tuple[tuple[VectorSketch | None, ...], dict[Span, Node]]:
     """Draw the trees of the first j factors for all powers j, with what they share."""
-    n_hidden, leaf_width = sizes
+    kind, (n_hidden, leaf_width) = _kind(base), sizes
     leaf_width = n_hidden if leaf_width is None else leaf_width
     keys = jax.random.split(key, (len(n_features), len(n_features) + 1))
     leaves = tuple(
-        None if width <= leaf_width else BASES[base].init(keys[k, k], width, leaf_width, dtype)
+        None if width <= leaf_width else kind.init(keys[k, k], width, leaf_width, dtype)
         for k, width in enumerate(n_features)
     )
     widths = {(k, k + 1): min(width, leaf_width) for k, width in enumerate(n_features)}
