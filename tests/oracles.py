@@ -123,6 +123,67 @@ def tensor_rows(*factors):
 
 
 # ---------------------------------------------------------------------------------------------
+# Polynomial sketches: row by row, with the matrices of the drawn sketches
+# ---------------------------------------------------------------------------------------------
+
+
+def tensor_power(x, j):
+    return functools.reduce(np.kron, [x] * j, np.ones(1))
+
+
+def power_features(feature_map, X):
+    """|x| times the weighted powers of x/|x|; whole tensor powers in place of monomials."""
+    plan, (_, linear, tree) = feature_map
+    columns = dict(plan.powers)
+
+    def features(x):
+        norm = np.sqrt(x @ x)
+        for j, coefficient in enumerate(plan.coefficients):
+            power = tensor_power(x / norm, j)
+            if j == 1 and j in columns:
+                power = power @ osnap_matrix(linear)
+            elif j in columns:
+                power = power @ tree_matrix(tree, j, columns[j])
+            if coefficient:
+                yield norm * math.sqrt(coefficient) * power
+
+    return np.stack([np.concatenate(list(features(x))) for x in X])
+
+
+def layered_features(feature_map, X, kind):
+    """NTKSketch (Zandieh et al. 2021, Algorithm 1) of a bias-free network of unit weights."""
+    plan, (sketch, layers, gaussian) = feature_map
+
+    def polynomial(mixture, coefficients, columns, phi):
+        parts = []
+        for j, coefficient in enumerate(coefficients):
+            power = tensor_power(phi, j)
+            if j > 1 and coefficient:
+                power = power @ tree_matrix(mixture.tree, j, columns[j])
+            if coefficient:
+                parts.append(math.sqrt(coefficient) * power)
+        return np.concatenate(parts) @ srht_matrix(mixture.mix)
+
+    def features(x):
+        norm = np.sqrt(x @ x)
+        phi = x / norm
+        inputs = {"OSNAP": osnap_matrix, "SRHT": srht_matrix}.get(type(sketch).__name__)
+        if inputs:
+            phi = phi @ inputs(sketch)
+        psi = phi
+        for relu, dense in zip(layers[::2], layers[1::2], strict=True):
+            if kind == "ntk":
+                steps = polynomial(relu.slope, plan.slope, dict(plan.slope_columns), phi)
+                psi = np.kron(psi, steps) @ tensor_srht_matrix(relu.product)
+            phi = polynomial(relu.value, plan.value, dict(plan.value_columns), phi)
+            if kind == "ntk":
+                psi = np.concatenate([phi, psi]) @ srht_matrix(dense)
+        return norm * (psi if kind == "ntk" else phi) @ gaussian
+
+    return np.stack([features(x) for x in X])
+
+
+# ---------------------------------------------------------------------------------------------
 # Exact kernels: one pair of rows at a time, in scalars
 # ---------------------------------------------------------------------------------------------
 

@@ -155,8 +155,10 @@ def make_plan(
         n_leaves = 0
         if n_inputs > _NARROW:
             n_leaves = max(columns)
-            # leaves copy dense rows, some at a time; still wider rows are sparse
-            entries += 6 * min(n_inputs, _WIDE)
+            # transforms of dense rows, all leaves' at once; other leaves read them in place. Still
+            # wider rows are sparse
+            copies = n_leaves + 5 if method.base == "srht" else 2
+            entries += copies * (1 << (min(n_inputs, _WIDE) - 1).bit_length())
         # leaves, nodes, and the transforms of the node at hand
         entries += n_leaves * width + 2 * max(columns) * n_hidden + 8 * padded
     return Plan(first, coefficients, exact, tuple(columns.items()), n_hidden, n_components, entries)

@@ -75,13 +75,9 @@ class CountSketch(VectorSketch):
         )
 
     def _apply_dense(self, X: jax.Array) -> jax.Array:
-        """Gather the columns of each run in bucket order and add the runs up."""
-        # A scatter-add into buckets is ten times slower than this on a CPU.
-        n_runs, n_components = self.columns.shape
-        signed = X * jnp.asarray(self.signs, X.dtype)
-        padded = jnp.pad(signed, ((0, 0), (0, n_runs * n_components - self.n_features)))
-        runs = padded[:, self.columns.reshape(-1)].reshape(-1, n_runs, n_components)
-        return runs.sum(axis=1)
+        columns, padding = jnp.asarray(self.columns), self.columns.size - self.n_features
+        signs = jnp.pad(jnp.asarray(self.signs, X.dtype), (0, padding))[columns]
+        return add_runs(X, columns, signs)
 
     def _apply_sparse(self, X: sparse.csr_array) -> np.ndarray:
         """Rename each stored entry's column to its bucket; `toarray` adds equal ones."""
@@ -91,3 +87,18 @@ class CountSketch(VectorSketch):
         signs = np.asarray(self.signs, X.dtype)
         entries = (X.data * signs[X.indices], buckets[X.indices], X.indptr)
         return sparse.csr_array(entries, shape=(len(X.indptr) - 1, n_components)).toarray()
+
+
+def add_runs(X: jax.Array, columns: jax.Array, signs: jax.Array) -> jax.Array:
+    """Return the sum over runs r of ``X[:, columns[r]] * signs[r]``, one run at a time.
+
+    That copies no more than a run. On a CPU it is three times as fast as to gather all columns
+    at once, and thirty times as fast as a scatter-add into buckets. A column past the end is read
+    as the last one: its sign is 0.
+    """
+
+    def add(Z: jax.Array, run: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        return Z + X[:, run[0]] * run[1], None
+
+    start = jnp.zeros((len(X), columns.shape[1]), X.dtype)
+    return jax.lax.scan(add, start, (columns, signs))[0]

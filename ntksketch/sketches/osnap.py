@@ -10,6 +10,7 @@ from jax.tree_util import register_dataclass
 from scipy import sparse
 
 from .base import VectorSketch
+from .count_sketch import add_runs
 from .draws import random_signs, sample_coordinates
 
 
@@ -85,7 +86,7 @@ class OSNAP(VectorSketch):
         return cls(buckets, np.full(n_components, len(buckets) ** -0.5, dtype))
 
     def _apply_dense(self, X: jax.Array) -> jax.Array:
-        """Gather the columns of each run in bucket order and add the runs up, block by block."""
+        """Take the columns of each run in bucket order and add the runs up, block by block."""
         n_blocks, d = self.buckets.shape
         starts = _block_starts(self.n_components, n_blocks)
         coordinates, blocks = jnp.arange(d), []
@@ -93,11 +94,11 @@ class OSNAP(VectorSketch):
             width = starts[k + 1] - starts[k]
             n_runs = -(-d // width)
             dealt = jnp.where(codes < 0, -1 - codes, codes) - starts[k]
-            # the inverse of `dealt` in every run; places nobody takes read a zero column
-            columns = jnp.full(n_runs * width, d).at[coordinates // width * width + dealt]
-            signed = jnp.pad(jnp.where(codes < 0, -X, X), ((0, 0), (0, 1)))
-            runs = signed[:, columns.set(coordinates)].reshape(-1, n_runs, width)
-            blocks.append(runs.sum(axis=1))
+            # the inverse of `dealt` in every run; places that nobody takes have the sign zero
+            places = coordinates // width * width + dealt
+            columns = jnp.zeros(n_runs * width, places.dtype).at[places].set(coordinates)
+            signs = jnp.zeros(n_runs * width, X.dtype).at[places].set(jnp.where(codes < 0, -1, 1))
+            blocks.append(add_runs(X, columns.reshape(-1, width), signs.reshape(-1, width)))
         return jnp.concatenate(blocks, axis=1) * jnp.asarray(self.scales, X.dtype)
 
     def _apply_sparse(self, X: sparse.csr_array) -> np.ndarray:

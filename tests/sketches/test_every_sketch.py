@@ -249,3 +249,11 @@ def test_wide_sparse_rows_are_never_densified(cls):
     Z = cls.init(jax.random.key(0), d, m).apply(X)
     # One entry a row: each map keeps its length exactly.
     np.testing.assert_allclose((Z**2).sum(axis=1), np.ones(n), rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [CountSketch, OSNAP])
+def test_dense_rows_are_read_in_place(cls):
+    X = np.ones((64, 4000), np.float32)
+    sketch = cls.init(jax.random.key(0), 4000, 50)
+    compiled = jax.jit(lambda sketch, X: sketch.apply(X)).lower(sketch, X).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < X.nbytes / 2

@@ -97,7 +97,7 @@ def spectra(U, m, s, seed, n_keys):
 def test_one_nonzero_loses_a_coordinate_subspace_as_often_as_birthdays_meet(seed):
     # unit vectors of different runs: with one nonzero two of them may share a bucket, and then
     # a direction is lost; with eight that would have to happen in every block at once
-    m, k, n_keys = 32, 5, 1000
+    m, k, n_keys = 32, 5, 400
     U = np.eye(m * k)[::m]
     lost = (spectra(U, m, 1, seed, n_keys)[:, -1] < 1e-3).mean()
     meet = 1 - np.prod(1 - np.arange(k) / m)
