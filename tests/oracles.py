@@ -85,8 +85,8 @@ def complex_tensor_srht_matrix(sketch):
     return np.hstack([Z.real, Z.imag[:, : m - n_draws]]) * math.sqrt(2 / m)
 
 
-def tree_matrix(sketch):
-    """Matrix of a tree whose nodes have no more columns than their parents take."""
+def tree_matrix(sketch, power=None, n_columns=None):
+    """Matrix of a tree, or of its first factors; of a node as many samples as its parent takes."""
 
     def leaf(k):
         if sketch.leaves[k] is None:
@@ -94,27 +94,93 @@ def tree_matrix(sketch):
         oracles = {"OSNAP": osnap_matrix, "CountSketch": count_sketch_matrix, "SRHT": srht_matrix}
         return oracles[type(sketch.leaves[k]).__name__](sketch.leaves[k])
 
-    def matrix(start, stop):
+    def matrix(start, stop, n_columns=None):
         if stop - start == 1:
             return leaf(start)
         middle = start + 1
         while middle - start < (stop - start) / 2:
             middle = start + 2 * (middle - start)
         node = sketch.nodes[start, stop]
-        oracles = {
-            "TensorSRHT": tensor_srht_matrix,
-            "ComplexTensorSRHT": complex_tensor_srht_matrix,
-        }
-        children = np.kron(matrix(start, middle), matrix(middle, stop))
-        return children @ oracles[type(node).__name__](node)
+        left, right = node.n_features
+        children = np.kron(matrix(start, middle, left), matrix(middle, stop, right))
+        m = node.n_components
+        taken = m if n_columns is None else n_columns
+        if type(node).__name__ == "TensorSRHT":
+            Z = children @ tensor_srht_matrix(node)[:, :taken]
+        else:
+            Z = children @ complex_tensor_srht_matrix(node)
+            real, imaginary = Z[:, : (m + 1) // 2], Z[:, (m + 1) // 2 :]
+            Z = np.hstack([real[:, : (taken + 1) // 2], imaginary[:, : taken // 2]])
+        return Z * math.sqrt(m / taken)
 
-    return matrix(0, len(sketch.leaves))
+    return matrix(0, power or len(sketch.leaves), n_columns)
 
 
 def tensor_rows(*factors):
     """Row-wise tensor products: row i is the Kronecker product of the factors' rows i."""
     rows = zip(*factors, strict=True)
     return np.stack([functools.reduce(np.kron, row) for row in rows])
+
+
+# ---------------------------------------------------------------------------------------------
+# Polynomial sketches: row by row, with the matrices of the drawn sketches
+# ---------------------------------------------------------------------------------------------
+
+
+def tensor_power(x, j):
+    return functools.reduce(np.kron, [x] * j, np.ones(1))
+
+
+def power_features(feature_map, X):
+    """|x| times the weighted powers of x/|x|; whole tensor powers in place of monomials."""
+    plan, (_, linear, tree) = feature_map
+    columns = dict(plan.powers)
+
+    def features(x):
+        norm = np.sqrt(x @ x)
+        for j, coefficient in enumerate(plan.coefficients):
+            power = tensor_power(x / norm, j)
+            if j == 1 and j in columns:
+                power = power @ osnap_matrix(linear)
+            elif j in columns:
+                power = power @ tree_matrix(tree, j, columns[j])
+            if coefficient:
+                yield norm * math.sqrt(coefficient) * power
+
+    return np.stack([np.concatenate(list(features(x))) for x in X])
+
+
+def layered_features(feature_map, X, kind):
+    """NTKSketch (Zandieh et al. 2021, Algorithm 1) of a bias-free network of unit weights."""
+    plan, (sketch, layers, gaussian) = feature_map
+
+    def polynomial(mixture, coefficients, columns, phi):
+        parts = []
+        for j, coefficient in enumerate(coefficients):
+            power = tensor_power(phi, j)
+            if j > 1 and coefficient:
+                power = power @ tree_matrix(mixture.tree, j, columns[j])
+            if coefficient:
+                parts.append(math.sqrt(coefficient) * power)
+        return np.concatenate(parts) @ srht_matrix(mixture.mix)
+
+    def features(x):
+        norm = np.sqrt(x @ x)
+        phi = x / norm
+        inputs = {"OSNAP": osnap_matrix, "SRHT": srht_matrix}.get(type(sketch).__name__)
+        if inputs:
+            phi = phi @ inputs(sketch)
+        psi = phi
+        for relu, dense in zip(layers[::2], layers[1::2], strict=True):
+            if kind == "ntk":
+                steps = polynomial(relu.slope, plan.slope, dict(plan.slope_columns), phi)
+                psi = np.kron(psi, steps) @ tensor_srht_matrix(relu.product)
+            phi = polynomial(relu.value, plan.value, dict(plan.value_columns), phi)
+            if kind == "ntk":
+                psi = np.concatenate([phi, psi]) @ srht_matrix(dense)
+        return norm * (psi if kind == "ntk" else phi) @ gaussian
+
+    return np.stack([features(x) for x in X])
 
 
 # ---------------------------------------------------------------------------------------------

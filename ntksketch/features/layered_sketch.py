@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ntksketch.architectures import Architecture, Dense, Relu
 from ntksketch.features.polynomials import column_shares, divide_columns, fit_polynomial
-from ntksketch.features.powers import input_rows, reciprocal_norms
+from ntksketch.features.products import Identity
+from ntksketch.features.sketched_map import SketchedMap, reciprocal_norms
 from ntksketch.kernels import ZonalKernel
 from ntksketch.kernels.dual import kappa0, kappa1
-from ntksketch.kernels.gram import squared_norms
 from ntksketch.kernels.zonal import FunctionKernel, profile, split_input, zonal_form
 from ntksketch.sketches import SRHT, TensorSRHT, TreeSketch
 from ntksketch.sketches.draws import generator
-from ntksketch.sketches.tree_sketch import init_base
+from ntksketch.sketches.tree_sketch import BASES
 
 if TYPE_CHECKING:
     from ntksketch.features.polynomial_sketch import PolynomialSketch
@@ -56,6 +55,45 @@ class Plan(NamedTuple):
     n_hidden: int
     n_components: int
     row_entries: int
+
+    @property
+    def first(self) -> Dense | None:
+        """The layer that rows go through first."""
+        return split_input(self.architecture)[0]
+
+    @property
+    def expected(self) -> ZonalKernel:
+        """The kernel that the features approach as columns grow in number."""
+        return LayeredPolynomial(self.architecture, self.kind, self.value, self.slope)
+
+    def project(self, params: Any, rows: Any) -> Any:
+        """Sketch the rows."""
+        return params[0].apply(rows)
+
+    def finish(self, params: Any, projected: Any, squares: jax.Array) -> jax.Array:
+        """Go through the layers; phi has unit rows up to errors, psi is relative to their norms."""
+        inverse = reciprocal_norms(squares)[:, None]
+        _, layers, gaussian = params
+        rest = split_input(self.architecture)[1]
+        phi = projected * inverse
+        psi, deviation = phi if self.first is not None else None, 1.0
+        for layer, drawn in zip(rest, layers, strict=True):
+            if isinstance(layer, Relu):
+                if psi is not None:
+                    steps = _mix(drawn.slope, self.slope, self.slope_columns, phi)
+                    psi = drawn.product.apply(psi, steps)
+                phi = _mix(drawn.value, self.value, self.value_columns, phi)
+            elif isinstance(layer, Dense):
+                deviation *= layer.weight_std
+                parts = [phi * np.asarray(deviation, phi.dtype)]
+                if psi is not None:
+                    parts.append(psi * np.asarray(layer.weight_std, phi.dtype))
+                psi = drawn.apply(jnp.concatenate(parts, axis=1))
+        features = phi * np.asarray(deviation, phi.dtype)
+        if self.kind == "ntk" and psi is not None:
+            features = psi
+        product = jnp.matmul(features, gaussian, precision=jax.lax.Precision.HIGHEST)
+        return product * (squares[:, None] * inverse)
 
 
 @dataclass(frozen=True)
@@ -95,49 +133,6 @@ class ReluParams(NamedTuple):
     product: TensorSRHT | None
 
 
-class LayeredMap(NamedTuple):
-    """A drawn feature map: a static plan and arrays.
-
-    Attributes
-    ----------
-    plan : Plan
-    params : tuple
-        The sketch of the rows (None: as they are), one entry for each layer behind the first
-        Dense layer, and the last Gaussian matrix.
-    """
-
-    plan: Plan
-    params: Any
-
-    @property
-    def n_components(self) -> int:
-        """Number of columns that `apply` returns."""
-        return self.plan.n_components
-
-    @property
-    def row_entries(self) -> int:
-        """Bound on the entries that a row takes in `apply`, its features included."""
-        return self.plan.row_entries
-
-    @property
-    def expected(self) -> ZonalKernel | None:
-        """The kernel that the features approach as columns grow in number."""
-        plan = self.plan
-        return LayeredPolynomial(plan.architecture, plan.kind, plan.value, plan.slope)
-
-    def apply(self, X: Any) -> jax.Array:
-        """Return the features of a block of rows, shape (n, n_components), in its dtype.
-
-        CSR rows are sketched on the host, without densifying wide rows.
-        """
-        if not sp.issparse(X):
-            return _apply_dense(self.plan, self.params, X)
-        rows = input_rows(split_input(self.plan.architecture)[0], X)
-        squares = squared_norms(rows)
-        sketched = _sketch_rows(self.params[0], rows)
-        return _apply_sketched(self.plan, self.params, sketched, squares)
-
-
 def draw_layered(
     key: jax.Array,
     method: PolynomialSketch,
@@ -145,8 +140,8 @@ def draw_layered(
     kind: str,
     X: Any,
     n_components: int,
-) -> LayeredMap:
-    """Draw the map of a network.
+) -> SketchedMap:
+    """Draw the map of a network: the sketch of the rows, the layers and a Gaussian matrix.
 
     Raises
     ------
@@ -164,9 +159,9 @@ def draw_layered(
     plan = _make_plan(method, target, kind, n_inputs, n_components)
     key, input_key, last_key = jax.random.split(key, 3)
     h, dtype = plan.n_hidden, X.dtype
-    sketch, width = None, n_inputs
+    sketch, width = Identity(), n_inputs
     if n_inputs > h:
-        sketch, width = init_base(input_key, method.base, n_inputs, h, dtype), h
+        sketch, width = BASES[method.base].init(input_key, n_inputs, h, dtype), h
     layers, phi, psi = [], width, width if first is not None else 0
     for layer in rest:
         key, subkey = jax.random.split(key)
@@ -178,7 +173,7 @@ def draw_layered(
             psi = h
     gaussian = generator(last_key).standard_normal((psi if kind == "ntk" else phi, n_components))
     gaussian *= n_components**-0.5
-    return LayeredMap(plan, (sketch, tuple(layers), gaussian.astype(dtype)))
+    return SketchedMap(plan, (sketch, tuple(layers), gaussian.astype(dtype)))
 
 
 def _make_plan(
@@ -238,24 +233,6 @@ def _init_relu(
     return ReluParams(value, slope, TensorSRHT.init(product_key, (psi, h), h, dtype))
 
 
-def _sketch_rows(sketch: Any, rows: Any) -> Any:
-    if sketch is None:
-        return rows.toarray() if sp.issparse(rows) else rows
-    return sketch.apply(rows)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _apply_dense(plan: Plan, params: Any, X: jax.Array) -> jax.Array:
-    rows = input_rows(split_input(plan.architecture)[0], X)
-    squares = jnp.einsum("ij,ij->i", rows, rows)
-    return _finish(plan, params, _sketch_rows(params[0], rows), squares)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _apply_sketched(plan: Plan, params: Any, sketched: jax.Array, squares: jax.Array) -> jax.Array:
-    return _finish(plan, params, sketched, squares)
-
-
 def _mix(mixture: Mixture, coefficients: tuple[float, ...], columns: Any, phi: Any) -> Any:
     """Return the features of a polynomial of the inner product of phi."""
     parts = {0: jnp.ones_like(phi[:, :1]), 1: phi}
@@ -267,29 +244,3 @@ def _mix(mixture: Mixture, coefficients: tuple[float, ...], columns: Any, phi: A
         if coefficient
     ]
     return mixture.mix.apply(jnp.concatenate(weighted, axis=1))
-
-
-def _finish(plan: Plan, params: Any, sketched: jax.Array, squares: jax.Array) -> jax.Array:
-    """Go through the layers; phi has unit rows up to errors, psi is relative to their norms."""
-    inverse = reciprocal_norms(squares)[:, None]
-    first, rest = split_input(plan.architecture)
-    _, layers, gaussian = params
-    phi = sketched * inverse
-    psi, deviation = phi if first is not None else None, 1.0
-    for layer, drawn in zip(rest, layers, strict=True):
-        if isinstance(layer, Relu):
-            if psi is not None:
-                steps = _mix(drawn.slope, plan.slope, plan.slope_columns, phi)
-                psi = drawn.product.apply(psi, steps)
-            phi = _mix(drawn.value, plan.value, plan.value_columns, phi)
-        elif isinstance(layer, Dense):
-            deviation *= layer.weight_std
-            parts = [phi * np.asarray(deviation, phi.dtype)]
-            if psi is not None:
-                parts.append(psi * np.asarray(layer.weight_std, phi.dtype))
-            psi = drawn.apply(jnp.concatenate(parts, axis=1))
-    features = phi * np.asarray(deviation, phi.dtype)
-    if plan.kind == "ntk" and psi is not None:
-        features = psi
-    product = jnp.matmul(features, gaussian, precision=jax.lax.Precision.HIGHEST)
-    return product * (squares[:, None] * inverse)

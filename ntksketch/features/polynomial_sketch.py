@@ -45,8 +45,8 @@ class PolynomialSketch(Method):
         "one-shot" takes one polynomial for the whole network; "layered" follows the layers with
         polynomials of the arc-cosine functions, as published, and needs a ReLU network.
     coefficients : {"nnls", "taylor"}, default="nnls"
-        Non-negative least-squares fit of the polynomial, exact at t = 1, or the power series, cut
-        off.
+        Non-negative least-squares fit of the polynomial on [-1, 1], or the power series, cut off.
+        Both fall short at t = 1, the fit by less.
     base : {"osnap", "countsketch", "srht"}, default="osnap"
         Kind of the tree's leaves, which rows of more than 4,096 columns have.
     complex_to_real : bool, default=True
@@ -82,7 +82,7 @@ class PolynomialSketch(Method):
     hidden_components: int | None = None
 
     def __post_init__(self) -> None:
-        choices = (("variant", VARIANTS), ("coefficients", FITS), ("base", BASES))
+        choices = (("variant", VARIANTS), ("coefficients", FITS), ("base", tuple(BASES)))
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse as sp
 
 from ntksketch.architectures import Dense
 from ntksketch.features.polynomials import (
@@ -20,12 +19,12 @@ from ntksketch.features.polynomials import (
     divide_columns,
     n_monomials,
 )
-from ntksketch.features.state import Explicit, linear
+from ntksketch.features.sketched_map import SketchedMap, reciprocal_norms
 from ntksketch.kernels import ZonalKernel
-from ntksketch.kernels.gram import squared_norms
 from ntksketch.kernels.zonal import Polynomial
 from ntksketch.sketches import TreeSketch
-from ntksketch.sketches.tree_sketch import init_base
+from ntksketch.sketches.base import densify
+from ntksketch.sketches.tree_sketch import BASES
 
 if TYPE_CHECKING:
     from ntksketch.features.polynomial_sketch import PolynomialSketch
@@ -64,47 +63,61 @@ class Plan(NamedTuple):
     n_components: int
     row_entries: int
 
+    @property
+    def expected(self) -> ZonalKernel:
+        """The polynomial, as a function of the cosine of rows after the first Dense layer."""
+        return Polynomial(self.coefficients)
 
-class PolynomialMap(NamedTuple):
-    """A drawn feature map: a static plan and arrays.
+    def project(self, params: Params, rows: Any) -> Params:
+        """Return the rows, for exact powers, their linear sketch, and the leaves of the tree."""
+        tree = params.tree
+        return Params(
+            densify(rows) if self.exact else None,
+            None if params.linear is None else params.linear.apply(rows),
+            None if tree is None else tree.project(*[rows] * len(tree.leaves)),
+        )
+
+    def finish(self, params: Params, projected: Params, squares: jax.Array) -> jax.Array:
+        """Return the powers, weighted and side by side."""
+        inverse = reciprocal_norms(squares)[:, None]
+        norms = squares[:, None] * inverse
+        columns = dict(self.powers)
+        parts = {0: jnp.ones_like(inverse)} if self.coefficients[0] else {}
+        if self.exact:
+            unit = projected.exact * inverse
+            parts |= {j: params.exact[j].apply(unit) if j > 1 else unit for j in self.exact}
+        if 1 in columns:
+            parts[1] = projected.linear * inverse
+            del columns[1]
+        if columns:
+            parts |= params.tree.powers([leaf * inverse for leaf in projected.tree], columns)
+        weighted = [
+            parts[power] * (norms * np.asarray(coefficient**0.5, squares.dtype))
+            for power, coefficient in enumerate(self.coefficients)
+            if coefficient
+        ]
+        width = sum(part.shape[1] for part in weighted)
+        # where every power is exact, columns may be left over
+        padding = jnp.zeros((len(squares), self.n_components - width), squares.dtype)
+        return jnp.concatenate([*weighted, padding], axis=1)
+
+
+class Params(NamedTuple):
+    """Random parameters, or what they make of the rows; None where there is none.
 
     Attributes
     ----------
-    plan : Plan
-    params : tuple
-        The exact powers' monomials; the sketch of the linear part and the tree of the higher
-        powers, None where there is none.
+    exact : dict of int to Monomials, or array
+        The monomials of exact powers; the rows themselves.
+    linear : sketch, or array
+        Sketch of the power 1.
+    tree : TreeSketch, or tuple of arrays
+        The tree of the higher powers; its leaves.
     """
 
-    plan: Plan
-    params: Any
-
-    @property
-    def n_components(self) -> int:
-        """Number of columns that `apply` returns."""
-        return self.plan.n_components
-
-    @property
-    def row_entries(self) -> int:
-        """Bound on the entries that a row takes in `apply`, its features included."""
-        return self.plan.row_entries
-
-    @property
-    def expected(self) -> ZonalKernel | None:
-        """The polynomial, as a function of the cosine of rows after the first Dense layer."""
-        return Polynomial(self.plan.coefficients)
-
-    def apply(self, X: Any) -> jax.Array:
-        """Return the features of a block of rows, shape (n, n_components), in its dtype.
-
-        Dense rows go through one compiled function. The sketches that are linear in CSR rows are
-        computed on the host, without densifying wide rows.
-        """
-        if not sp.issparse(X):
-            return _apply_dense(self.plan, self.params, X)
-        rows = input_rows(self.plan.first, X)
-        projections = _project(self.plan, self.params, rows)
-        return _apply_projected(self.plan, self.params, projections, squared_norms(rows))
+    exact: Any
+    linear: Any
+    tree: Any
 
 
 def make_plan(
@@ -142,8 +155,10 @@ def make_plan(
         n_leaves = 0
         if n_inputs > _NARROW:
             n_leaves = max(columns)
-            # leaves copy dense rows, some at a time; still wider rows are sparse
-            entries += 6 * min(n_inputs, _WIDE)
+            # transforms of dense rows, all leaves' at once; other leaves read them in place. Still
+            # wider rows are sparse
+            copies = n_leaves + 5 if method.base == "srht" else 2
+            entries += copies * (1 << (min(n_inputs, _WIDE) - 1).bit_length())
         # leaves, nodes, and the transforms of the node at hand
         entries += n_leaves * width + 2 * max(columns) * n_hidden + 8 * padded
     return Plan(first, coefficients, exact, tuple(columns.items()), n_hidden, n_components, entries)
@@ -159,13 +174,13 @@ def hidden_width(method: PolynomialSketch, n_components: int) -> int:
 
 def draw_powers(
     key: jax.Array, method: PolynomialSketch, plan: Plan, n_inputs: int, dtype: Any
-) -> PolynomialMap:
+) -> SketchedMap:
     """Draw the map of a plan."""
     linear_key, tree_key = jax.random.split(key)
     monomials = {power: monomials_of(n_inputs, power, dtype) for power in plan.exact if power > 1}
     columns, sketch, tree = dict(plan.powers), None, None
     if 1 in columns:
-        sketch = init_base(linear_key, method.base, n_inputs, columns.pop(1), dtype)
+        sketch = BASES[method.base].init(linear_key, n_inputs, columns.pop(1), dtype)
     if columns:
         tree = TreeSketch.init_powers(
             tree_key,
@@ -177,7 +192,7 @@ def draw_powers(
             base=method.base,
             complex_to_real=bool(method.complex_to_real),
         )
-    return PolynomialMap(plan, (monomials, sketch, tree))
+    return SketchedMap(plan, Params(monomials, sketch, tree))
 
 
 class Monomials(NamedTuple):
@@ -213,84 +228,3 @@ def monomials_of(n_variables: int, power: int, dtype: Any) -> Monomials:
         multiplicities *= runs
     weights = np.sqrt(math.factorial(power) / multiplicities)
     return Monomials(np.ascontiguousarray(columns.T), weights.astype(dtype))
-
-
-class Projections(NamedTuple):
-    """What the features need from the rows, linear in them.
-
-    Attributes
-    ----------
-    rows : array or None
-        The rows themselves, for exact powers.
-    linear : array or None
-        Sketch of the rows.
-    leaves : tuple of arrays or None
-        Leaves of the tree.
-    """
-
-    rows: Any
-    linear: Any
-    leaves: Any
-
-
-def input_rows(first: Dense | None, X: Any) -> Any:
-    """Return the rows after the first Dense layer."""
-    return X if first is None else linear(first, Explicit(X, None)).phi
-
-
-def reciprocal_norms(squares: jax.Array) -> jax.Array:
-    """Return 1/|x|, and 0 for a row of zeros, from squared norms."""
-    positive = squares > 0
-    return jnp.where(positive, jax.lax.rsqrt(jnp.where(positive, squares, 1)), 0)
-
-
-def _project(plan: Plan, params: Any, rows: Any) -> Projections:
-    _, sketch, tree = params
-    exact = None
-    if plan.exact:
-        exact = rows.toarray() if sp.issparse(rows) else rows
-    return Projections(
-        exact,
-        None if sketch is None else sketch.apply(rows),
-        None if tree is None else tree.project(*[rows] * len(tree.leaves)),
-    )
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _apply_dense(plan: Plan, params: Any, X: jax.Array) -> jax.Array:
-    rows = input_rows(plan.first, X)
-    squares = jnp.einsum("ij,ij->i", rows, rows)
-    return _finish(plan, params, _project(plan, params, rows), squares)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _apply_projected(
-    plan: Plan, params: Any, projections: Projections, squares: jax.Array
-) -> jax.Array:
-    return _finish(plan, params, projections, squares)
-
-
-def _finish(plan: Plan, params: Any, projections: Projections, squares: jax.Array) -> jax.Array:
-    """Return the features from what is linear in the rows."""
-    inverse = reciprocal_norms(squares)[:, None]
-    norms = squares[:, None] * inverse
-    monomials, _, tree = params
-    columns = dict(plan.powers)
-    parts = {0: jnp.ones_like(inverse)} if plan.coefficients[0] else {}
-    if plan.exact:
-        unit = projections.rows * inverse
-        parts |= {j: monomials[j].apply(unit) if j > 1 else unit for j in plan.exact}
-    if 1 in columns:
-        parts[1] = projections.linear * inverse
-        del columns[1]
-    if columns:
-        parts |= tree.powers([leaf * inverse for leaf in projections.leaves], columns)
-    weighted = [
-        parts[power] * (norms * np.asarray(coefficient**0.5, squares.dtype))
-        for power, coefficient in enumerate(plan.coefficients)
-        if coefficient
-    ]
-    width = sum(part.shape[1] for part in weighted)
-    # where every power is exact, columns may be left over
-    padding = jnp.zeros((len(squares), plan.n_components - width), squares.dtype)
-    return jnp.concatenate([*weighted, padding], axis=1)

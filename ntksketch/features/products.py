@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
-import scipy.sparse as sp
 
 from ntksketch.sketches import SRHT, CountSketch, TensorSketch, TensorSRHT
+from ntksketch.sketches.base import densify
 
 PRODUCTS = ("tensor-srht", "tensor-sketch", "exact")
 
@@ -37,7 +37,7 @@ class ExactProduct(NamedTuple):
 
     def project(self, psi: Any) -> Any:
         """Return psi as a dense array (the product is dense and larger)."""
-        return psi.toarray() if sp.issparse(psi) else psi
+        return densify(psi)
 
     def combine(self, projected: jax.Array, steps: jax.Array) -> jax.Array:
         """Return all products of a column of psi with a step."""
@@ -49,7 +49,7 @@ class Identity(NamedTuple):
 
     def apply(self, X: Any) -> Any:
         """Return the rows as a dense array."""
-        return X.toarray() if sp.issparse(X) else X
+        return densify(X)
 
 
 def init_product(

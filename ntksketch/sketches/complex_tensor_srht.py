@@ -1,21 +1,21 @@
 """Complex-to-real TensorSRHT: complex signs, real and imaginary parts as real columns."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
+from jax.tree_util import register_dataclass
 
-from .checks import Rows, check_factors, check_sizes, check_some_factor
+from .base import ProductSketch, Rows
 from .draws import generator, sample_coordinates
 from .srht import SRHT, padded_size
 
-Parts: TypeAlias = tuple[jax.Array | np.ndarray, jax.Array | np.ndarray]
 
-
-class ComplexTensorSRHT(NamedTuple):
+@register_dataclass
+@dataclass(frozen=True)
+class ComplexTensorSRHT(ProductSketch):
     r"""Sketch of the row-wise tensor product of p real matrices with complex signs.
 
     .. math:: S(x_1 \otimes \dots \otimes x_p) = \sqrt{2/m}\, (\mathrm{Re}\, z, \mathrm{Im}\, z),
@@ -41,6 +41,12 @@ class ComplexTensorSRHT(NamedTuple):
         The coordinate that each column takes of a factor: for the real parts, then for the
         imaginary parts the same ones again.
 
+    Other Parameters
+    ----------------
+    balanced : bool, default=True
+        Whether each factor's coordinates are sampled without replacement; if not,
+        independently, as published.
+
     References
     ----------
     J. Wacker, R. Ohana, M. Filippone (2022). Complex-to-real sketches for tensor products with
@@ -58,102 +64,34 @@ class ComplexTensorSRHT(NamedTuple):
     indices: tuple[jax.Array | np.ndarray, ...]
 
     @property
-    def n_features(self) -> tuple[int, ...]:
-        """Number of columns of each matrix that `apply` expects."""
-        return tuple(units.shape[1] for units in self.units)
-
-    @property
-    def n_components(self) -> int:
-        """Number of columns that `apply` returns."""
-        return self.indices[0].shape[0]
+    def _shape(self) -> tuple[tuple[int, ...], int]:
+        return tuple(units.shape[1] for units in self.units), self.indices[0].shape[0]
 
     @classmethod
-    def init(
-        cls,
-        key: jax.Array,
-        n_features: Sequence[int],
-        n_components: int,
-        dtype: DTypeLike = jnp.float32,
-        *,
-        balanced: bool = True,
-    ) -> "ComplexTensorSRHT":
-        """Draw a sketch.
-
-        Parameters
-        ----------
-        key : jax.random key
-            Decides the draw, together with the sizes.
-        n_features : sequence of int
-            Width of each factor, at least 1; one factor or more.
-        n_components : int
-            Width of the sketch, at least 1.
-        dtype : dtype
-            Of the stored signs: the dtype the rows will have. The draw does not depend on it.
-
-        balanced : bool
-            Whether each factor's coordinates are sampled without replacement; if not,
-            independently, as published.
-
-        Returns
-        -------
-        ComplexTensorSRHT
-
-        Raises
-        ------
-        ValueError
-            If a size is below 1 or there is no factor.
-        """
-        check_some_factor("ComplexTensorSRHT.init", n_features)
+    def _draw(cls, key, n_features, n_components, dtype, *, balanced: bool = True) -> Self:
         units, indices, n_draws = [], [], -(-n_components // 2)
-        for width, keys in zip(
-            n_features, jax.random.split(key, (len(n_features), 2)), strict=True
-        ):
-            check_sizes("ComplexTensorSRHT.init", width, n_components)
-            quarters = generator(keys[0]).integers(4, size=width)
+        keys = jax.random.split(key, (len(n_features), 2))
+        for width, (units_key, indices_key) in zip(n_features, keys, strict=True):
+            quarters = generator(units_key).integers(4, size=width)
             units.append(np.array([[1, 0, -1, 0], [0, 1, 0, -1]], dtype)[:, quarters])
-            drawn = sample_coordinates(keys[1], padded_size(width), n_draws, balanced)
+            drawn = sample_coordinates(indices_key, padded_size(width), n_draws, balanced)
             indices.append(np.resize(drawn, n_components))
         return cls(tuple(units), tuple(indices))
 
-    def apply(self, *factors: Rows) -> jax.Array | np.ndarray:
-        """Sketch the tensor product of row i of every factor, for every i.
-
-        Parameters
-        ----------
-        *factors : arrays or SciPy CSR matrices of shapes (n, n_features[k]), floating
-            Dense factors are handled by JAX, also under ``jax.jit``; sparse ones on the host.
-
-        Returns
-        -------
-        jax.Array or ndarray (all factors sparse) of shape (n, n_components), dtype of the factors
-
-        Raises
-        ------
-        ValueError
-            If the factors do not match n_features or differ in their number of rows.
-        """
-        check_factors("ComplexTensorSRHT.apply", factors, self.n_features)
-        sketched = [
-            (SRHT(units[0], drawn).apply(X), SRHT(units[1], drawn).apply(X))
-            for units, drawn, X in zip(self.units, self._drawn(), factors, strict=True)
+    def _apply(self, *factors: Rows) -> jax.Array | np.ndarray:
+        m, n_draws = self.n_components, -(-self.n_components // 2)
+        parts = [
+            [SRHT(part, indices[:n_draws]).apply(X) for part in units]
+            for units, indices, X in zip(self.units, self.indices, factors, strict=True)
         ]
-        return self._combine(sketched)
-
-    def _drawn(self) -> list[jax.Array | np.ndarray]:
-        """Return each factor's coordinates once."""
-        return [indices[: -(-self.n_components // 2)] for indices in self.indices]
-
-    def _combine(self, sketched: Sequence[Parts]) -> jax.Array | np.ndarray:
-        """Multiply the factors' complex sketches, given by parts, and stack the parts."""
-        on_host = all(isinstance(part, np.ndarray) for parts in sketched for part in parts)
+        on_host = all(isinstance(part, np.ndarray) for pair in parts for part in pair)
         if not on_host:
             # each part is read twice: compute it once
-            sketched = jax.lax.optimization_barrier(sketched)
-        (real, imaginary), *others = sketched
+            parts = jax.lax.optimization_barrier(parts)
+        (real, imaginary), *others = parts
         for a, b in others:
             real, imaginary = real * a - imaginary * b, real * b + imaginary * a
-        m, n_draws = self.n_components, real.shape[1]
         # Each SRHT brings a factor n_draws^(-1/2); the columns are to have (2/m)^(1/2).
-        scale = n_draws ** (len(sketched) / 2) * (2 / m) ** 0.5
+        scale = n_draws ** (len(parts) / 2) * (2 / m) ** 0.5
         stack = np.concatenate if on_host else jnp.concatenate
         return stack([real, imaginary[:, : m - n_draws]], axis=1) * np.asarray(scale, real.dtype)

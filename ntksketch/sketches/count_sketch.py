@@ -1,18 +1,21 @@
 """CountSketch: every input coordinate, with a random sign, is added to one random bucket."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
+from jax.tree_util import register_dataclass
 from scipy import sparse
 
-from .checks import Rows, check_sizes, check_width
+from .base import VectorSketch
 from .draws import random_permutations, random_signs
 
 
-class CountSketch(NamedTuple):
+@register_dataclass
+@dataclass(frozen=True)
+class CountSketch(VectorSketch):
     r"""CountSketch with balanced buckets.
 
     .. math:: (Sx)_b = \sum_{i : h(i) = b} s_i x_i
@@ -28,6 +31,7 @@ class CountSketch(NamedTuple):
 
     which never exceeds the variance with independent buckets (the same sum over all i < j). With
     ``n_components >= n_features`` no two coordinates meet and every draw is an exact isometry.
+    Sparse rows take O(nnz + n_features + n n_components).
 
     Attributes
     ----------
@@ -56,44 +60,11 @@ class CountSketch(NamedTuple):
     columns: jax.Array | np.ndarray
 
     @property
-    def n_features(self) -> int:
-        """Number of columns that `apply` expects."""
-        return self.signs.shape[0]
-
-    @property
-    def n_components(self) -> int:
-        """Number of columns that `apply` returns."""
-        return self.columns.shape[1]
+    def _shape(self) -> tuple[int, int]:
+        return self.signs.shape[0], self.columns.shape[1]
 
     @classmethod
-    def init(
-        cls,
-        key: jax.Array,
-        n_features: int,
-        n_components: int,
-        dtype: DTypeLike = jnp.float32,
-    ) -> "CountSketch":
-        """Draw a sketch.
-
-        Parameters
-        ----------
-        key : jax.random key
-            Decides the draw, together with the sizes.
-        n_features, n_components : int
-            Width of the input and of the sketch, at least 1.
-        dtype : dtype
-            Of the stored signs: the dtype the rows will have. The draw does not depend on it.
-
-        Returns
-        -------
-        CountSketch
-
-        Raises
-        ------
-        ValueError
-            If a size is below 1.
-        """
-        check_sizes("CountSketch.init", n_features, n_components)
+    def _draw(cls, key, n_features, n_components, dtype) -> Self:
         signs_key, buckets_key = jax.random.split(key)
         n_runs = -(-n_features // n_components)
         run_starts = n_components * np.arange(n_runs, dtype=np.int32)
@@ -103,47 +74,31 @@ class CountSketch(NamedTuple):
             columns=run_starts[:, None] + permutations,
         )
 
-    def apply(self, X: Rows) -> jax.Array | np.ndarray:
-        """Sketch every row.
+    def _apply_dense(self, X: jax.Array) -> jax.Array:
+        columns, padding = jnp.asarray(self.columns), self.columns.size - self.n_features
+        signs = jnp.pad(jnp.asarray(self.signs, X.dtype), (0, padding))[columns]
+        return add_runs(X, columns, signs)
 
-        Parameters
-        ----------
-        X : array or SciPy CSR matrix of shape (n, n_features), floating
-            Dense rows are handled by JAX, also under ``jax.jit``; sparse ones on the host in
-            O(nnz + n_features + n n_components), without densifying them
-            (other sparse formats are converted).
-
-        Returns
-        -------
-        jax.Array or ndarray (sparse input) of shape (n, n_components), dtype of `X`
-
-        Raises
-        ------
-        ValueError
-            If `X` is not a matrix with n_features columns.
-        """
-        check_width("CountSketch.apply", X, self.n_features)
-        if sparse.issparse(X):
-            return _apply_sparse(self, sparse.csr_array(X))
-        return _apply_dense(self, jnp.asarray(X))
+    def _apply_sparse(self, X: sparse.csr_array) -> np.ndarray:
+        """Rename each stored entry's column to its bucket; `toarray` adds equal ones."""
+        n_runs, n_components = self.columns.shape
+        buckets = np.empty(n_runs * n_components, np.int32)
+        buckets[np.asarray(self.columns)] = np.arange(n_components)
+        signs = np.asarray(self.signs, X.dtype)
+        entries = (X.data * signs[X.indices], buckets[X.indices], X.indptr)
+        return sparse.csr_array(entries, shape=(len(X.indptr) - 1, n_components)).toarray()
 
 
-@jax.jit
-def _apply_dense(sketch: CountSketch, X: jax.Array) -> jax.Array:
-    """Gather the columns of each run in bucket order and add the runs up."""
-    # A scatter-add into buckets is ten times slower than this on a CPU.
-    n_runs, n_components = sketch.columns.shape
-    signed = X * jnp.asarray(sketch.signs, X.dtype)
-    padded = jnp.pad(signed, ((0, 0), (0, n_runs * n_components - sketch.n_features)))
-    runs = padded[:, sketch.columns.reshape(-1)].reshape(-1, n_runs, n_components)
-    return runs.sum(axis=1)
+def add_runs(X: jax.Array, columns: jax.Array, signs: jax.Array) -> jax.Array:
+    """Return the sum over runs r of ``X[:, columns[r]] * signs[r]``, one run at a time.
 
+    That copies no more than a run. On a CPU it is three times as fast as to gather all columns
+    at once, and thirty times as fast as a scatter-add into buckets. A column past the end is read
+    as the last one: its sign is 0.
+    """
 
-def _apply_sparse(sketch: CountSketch, X: sparse.csr_array) -> np.ndarray:
-    """Rename each stored entry's column to its bucket; `toarray` adds equal ones."""
-    n_runs, n_components = sketch.columns.shape
-    buckets = np.empty(n_runs * n_components, np.int32)
-    buckets[np.asarray(sketch.columns)] = np.arange(n_components)
-    signs = np.asarray(sketch.signs, X.dtype)
-    entries = (X.data * signs[X.indices], buckets[X.indices], X.indptr)
-    return sparse.csr_array(entries, shape=(len(X.indptr) - 1, n_components)).toarray()
+    def add(Z: jax.Array, run: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        return Z + X[:, run[0]] * run[1], None
+
+    start = jnp.zeros((len(X), columns.shape[1]), X.dtype)
+    return jax.lax.scan(add, start, (columns, signs))[0]

@@ -1,18 +1,22 @@
 """OSNAP: every input coordinate is added, with random signs, to a few random buckets."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
+from jax.tree_util import register_dataclass
 from scipy import sparse
 
-from .checks import Rows, check_sizes, check_width
+from .base import VectorSketch
+from .count_sketch import add_runs
 from .draws import random_signs, sample_coordinates
 
 
-class OSNAP(NamedTuple):
+@register_dataclass
+@dataclass(frozen=True)
+class OSNAP(VectorSketch):
     r"""Sparse embedding with s nonzeros for each coordinate: s CountSketches side by side.
 
     .. math:: (Sx)_b = s^{-1/2} \sum_{i : h_k(i) = b} \sigma_{ki} x_i
@@ -29,7 +33,8 @@ class OSNAP(NamedTuple):
             \sum_{i < j \text{ in different runs of block } k} (x_i y_j + x_j y_i)^2 .
 
     That is at most :math:`(|x|^2 |y|^2 + \langle x, y \rangle^2)/m` for s that divides m: the
-    variance of a CountSketch, with lighter tails.
+    variance of a CountSketch, with lighter tails. Sparse rows take
+    O(nnz n_nonzeros + n n_components), whatever n_features is.
 
     Attributes
     ----------
@@ -38,6 +43,11 @@ class OSNAP(NamedTuple):
         under a negative one.
     scales : array of shape (n_components,)
         The factor :math:`s^{-1/2}` of each bucket.
+
+    Other Parameters
+    ----------------
+    n_nonzeros : int, default=4
+        Number s of buckets of each coordinate, at least 1; no more than there are columns.
 
     References
     ----------
@@ -58,48 +68,11 @@ class OSNAP(NamedTuple):
     scales: jax.Array | np.ndarray
 
     @property
-    def n_features(self) -> int:
-        """Number of columns that `apply` expects."""
-        return self.buckets.shape[1]
-
-    @property
-    def n_components(self) -> int:
-        """Number of columns that `apply` returns."""
-        return self.scales.shape[0]
+    def _shape(self) -> tuple[int, int]:
+        return self.buckets.shape[1], self.scales.shape[0]
 
     @classmethod
-    def init(
-        cls,
-        key: jax.Array,
-        n_features: int,
-        n_components: int,
-        dtype: DTypeLike = jnp.float32,
-        *,
-        n_nonzeros: int = 4,
-    ) -> "OSNAP":
-        """Draw a sketch.
-
-        Parameters
-        ----------
-        key : jax.random key
-            Decides the draw, together with the sizes.
-        n_features, n_components : int
-            Width of the input and of the sketch, at least 1.
-        dtype : dtype
-            Of the stored scales: the dtype the rows will have. The draw does not depend on it.
-        n_nonzeros : int
-            Number s of buckets of each coordinate, at least 1; no more than there are columns.
-
-        Returns
-        -------
-        OSNAP
-
-        Raises
-        ------
-        ValueError
-            If a size is below 1.
-        """
-        check_sizes("OSNAP.init", n_features, n_components)
+    def _draw(cls, key, n_features, n_components, dtype, *, n_nonzeros: int = 4) -> Self:
         if n_nonzeros < 1:
             raise ValueError(f"OSNAP.init: n_nonzeros = {n_nonzeros}, expected at least 1.")
         starts = _block_starts(n_components, min(n_nonzeros, n_components))
@@ -112,60 +85,33 @@ class OSNAP(NamedTuple):
             buckets[k] = np.where(negative, -1 - dealt, dealt)
         return cls(buckets, np.full(n_components, len(buckets) ** -0.5, dtype))
 
-    def apply(self, X: Rows) -> jax.Array | np.ndarray:
-        """Sketch every row.
+    def _apply_dense(self, X: jax.Array) -> jax.Array:
+        """Take the columns of each run in bucket order and add the runs up, block by block."""
+        n_blocks, d = self.buckets.shape
+        starts = _block_starts(self.n_components, n_blocks)
+        coordinates, blocks = jnp.arange(d), []
+        for k, codes in enumerate(jnp.asarray(self.buckets)):
+            width = starts[k + 1] - starts[k]
+            n_runs = -(-d // width)
+            dealt = jnp.where(codes < 0, -1 - codes, codes) - starts[k]
+            # the inverse of `dealt` in every run; places that nobody takes have the sign zero
+            places = coordinates // width * width + dealt
+            columns = jnp.zeros(n_runs * width, places.dtype).at[places].set(coordinates)
+            signs = jnp.zeros(n_runs * width, X.dtype).at[places].set(jnp.where(codes < 0, -1, 1))
+            blocks.append(add_runs(X, columns.reshape(-1, width), signs.reshape(-1, width)))
+        return jnp.concatenate(blocks, axis=1) * jnp.asarray(self.scales, X.dtype)
 
-        Parameters
-        ----------
-        X : array or SciPy CSR matrix of shape (n, n_features), floating
-            Dense rows are handled by JAX, also under ``jax.jit``; sparse ones on the host in
-            O(nnz n_nonzeros + n n_components), whatever n_features is, without densifying them
-            (other sparse formats are converted).
-
-        Returns
-        -------
-        jax.Array or ndarray (sparse input) of shape (n, n_components), dtype of `X`
-
-        Raises
-        ------
-        ValueError
-            If `X` is not a matrix with n_features columns.
-        """
-        check_width("OSNAP.apply", X, self.n_features)
-        if sparse.issparse(X):
-            return _apply_sparse(self, sparse.csr_array(X))
-        return _apply_dense(self, jnp.asarray(X))
+    def _apply_sparse(self, X: sparse.csr_array) -> np.ndarray:
+        """Put every stored entry into its buckets; `toarray` adds those that meet."""
+        codes = np.asarray(self.buckets)[:, X.indices].T
+        signs = np.where(codes < 0, -1, 1).astype(X.dtype)
+        entries = (np.asarray(X.data)[:, None] * signs).reshape(-1)
+        columns = np.where(codes < 0, -1 - codes, codes).reshape(-1)
+        shape = (len(X.indptr) - 1, self.n_components)
+        sketched = sparse.csr_array((entries, columns, X.indptr * codes.shape[1]), shape=shape)
+        return sketched.toarray() * np.asarray(self.scales, X.dtype)
 
 
 def _block_starts(n_components: int, n_blocks: int) -> list[int]:
     """Return the first bucket of each block, and the number of buckets."""
     return [k * n_components // n_blocks for k in range(n_blocks + 1)]
-
-
-@jax.jit
-def _apply_dense(sketch: OSNAP, X: jax.Array) -> jax.Array:
-    """Gather the columns of each run in bucket order and add the runs up, block by block."""
-    n_blocks, d = sketch.buckets.shape
-    starts = _block_starts(sketch.n_components, n_blocks)
-    coordinates, blocks = jnp.arange(d), []
-    for k, codes in enumerate(jnp.asarray(sketch.buckets)):
-        width = starts[k + 1] - starts[k]
-        n_runs = -(-d // width)
-        dealt = jnp.where(codes < 0, -1 - codes, codes) - starts[k]
-        # the inverse of `dealt` in every run; places that no coordinate takes read a zero column
-        columns = jnp.full(n_runs * width, d).at[coordinates // width * width + dealt]
-        signed = jnp.pad(jnp.where(codes < 0, -X, X), ((0, 0), (0, 1)))
-        runs = signed[:, columns.set(coordinates)].reshape(-1, n_runs, width)
-        blocks.append(runs.sum(axis=1))
-    return jnp.concatenate(blocks, axis=1) * jnp.asarray(sketch.scales, X.dtype)
-
-
-def _apply_sparse(sketch: OSNAP, X: sparse.csr_array) -> np.ndarray:
-    """Put every stored entry into its buckets; `toarray` adds those that meet."""
-    codes = np.asarray(sketch.buckets)[:, X.indices].T
-    signs = np.where(codes < 0, -1, 1).astype(X.dtype)
-    entries = (np.asarray(X.data)[:, None] * signs).reshape(-1)
-    columns = np.where(codes < 0, -1 - codes, codes).reshape(-1)
-    shape = (len(X.indptr) - 1, sketch.n_components)
-    sketched = sparse.csr_array((entries, columns, X.indptr * codes.shape[1]), shape=shape)
-    return sketched.toarray() * np.asarray(sketch.scales, X.dtype)

@@ -1,15 +1,17 @@
 """Tree sketch: high tensor products by a binary tree of sketches of products of two."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import register_dataclass
 from jax.typing import DTypeLike
 from scipy import sparse
 
-from .checks import Rows, check_factors, check_sizes, check_some_factor
+from .base import ProductSketch, Rows, VectorSketch, check_sizes, densify
 from .complex_tensor_srht import ComplexTensorSRHT
 from .count_sketch import CountSketch
 from .osnap import OSNAP
@@ -19,10 +21,12 @@ from .tensor_srht import TensorSRHT
 Node: TypeAlias = TensorSRHT | ComplexTensorSRHT
 Span: TypeAlias = tuple[int, int]
 
-BASES = ("osnap", "countsketch", "srht")
+BASES = {"osnap": OSNAP, "countsketch": CountSketch, "srht": SRHT}  # kinds of leaves
 
 
-class TreeSketch(NamedTuple):
+@register_dataclass
+@dataclass(frozen=True)
+class TreeSketch(ProductSketch):
     r"""Sketch of the row-wise tensor product of p matrices by a binary tree.
 
     The node of the factors a, ..., b-1 sketches the product of its two children,
@@ -52,6 +56,17 @@ class TreeSketch(NamedTuple):
     nodes : dict of (int, int) to TensorSRHT or ComplexTensorSRHT
         The sketch :math:`Q_{ab}` of each node (a, b).
 
+    Other Parameters
+    ----------------
+    n_hidden : int or None, default=None
+        Width of the nodes below the top; None: as the sketch.
+    leaf_width : int or None, default=None
+        Width of the leaves; a factor no wider has none. None: as the nodes below the top.
+    base : {"osnap", "countsketch", "srht"}, default="osnap"
+        Kind of the leaves.
+    complex_to_real : bool, default=False
+        Whether the node of the sketch itself has complex signs.
+
     References
     ----------
     T. D. Ahle, M. Kapralov, J. B. T. Knudsen, R. Pagh, A. Velingker, D. P. Woodruff, A. Zandieh
@@ -69,76 +84,36 @@ class TreeSketch(NamedTuple):
     nodes: dict[Span, Node]
 
     @property
-    def n_features(self) -> tuple[int, ...]:
-        """Number of columns of each matrix that `apply` expects."""
+    def _shape(self) -> tuple[tuple[int, ...], int]:
         widths = {}
         for (start, stop), node in self.nodes.items():
             middle = _middle(start, stop)
             widths |= {(start, middle): node.n_features[0], (middle, stop): node.n_features[1]}
-        return tuple(
+        n_features = tuple(
             widths[k, k + 1] if leaf is None else leaf.n_features
             for k, leaf in enumerate(self.leaves)
         )
-
-    @property
-    def n_components(self) -> int:
-        """Number of columns that `apply` returns."""
         top = self.nodes[0, len(self.leaves)] if self.nodes else self.leaves[0]
-        return top.n_components
+        return n_features, top.n_components
 
     @classmethod
-    def init(
+    def _draw(
         cls,
-        key: jax.Array,
-        n_features: Sequence[int],
-        n_components: int,
-        dtype: DTypeLike = jnp.float32,
+        key,
+        n_features,
+        n_components,
+        dtype,
         *,
         n_hidden: int | None = None,
         leaf_width: int | None = None,
         base: str = "osnap",
         complex_to_real: bool = False,
-    ) -> "TreeSketch":
-        """Draw a sketch.
-
-        Parameters
-        ----------
-        key : jax.random key
-            Decides the draw, together with the sizes.
-        n_features : sequence of int
-            Width of each factor, at least 1; one factor or more.
-        n_components : int
-            Width of the sketch, at least 1.
-        dtype : dtype
-            Of the stored signs: the dtype the rows will have. The draw does not depend on it.
-        n_hidden : int or None
-            Width of the nodes below the top; None: as the sketch.
-        leaf_width : int or None
-            Width of the leaves; a factor no wider has none. None: as the nodes below the top.
-        base : {"osnap", "countsketch", "srht"}
-            Kind of the leaves.
-        complex_to_real : bool
-            Whether the node of the sketch itself has complex signs.
-
-        Returns
-        -------
-        TreeSketch
-
-        Raises
-        ------
-        ValueError
-            If a size is below 1 or there is no factor.
-        """
-        check_some_factor("TreeSketch.init", n_features)
-        for width in n_features:
-            check_sizes("TreeSketch.init", width, n_components)
-        n_hidden = n_components if n_hidden is None else n_hidden
-        leaf_width = n_hidden if leaf_width is None else leaf_width
+    ) -> Self:
         if len(n_features) == 1:
-            return cls((init_base(key, base, n_features[0], n_components, dtype),), {})
+            return cls((_kind(base).init(key, n_features[0], n_components, dtype),), {})
+        sizes = n_components if n_hidden is None else n_hidden, leaf_width
         columns = {len(n_features): n_components}
-        sizes = n_hidden, leaf_width
-        return _init_tree(key, tuple(n_features), columns, dtype, sizes, base, complex_to_real)
+        return cls(*_draw_tree(key, n_features, columns, dtype, sizes, base, complex_to_real))
 
     @classmethod
     def init_powers(
@@ -152,7 +127,7 @@ class TreeSketch(NamedTuple):
         leaf_width: int | None = None,
         base: str = "osnap",
         complex_to_real: bool = False,
-    ) -> "TreeSketch":
+    ) -> Self:
         """Draw one sketch for several powers of a vector.
 
         Parameters
@@ -169,37 +144,22 @@ class TreeSketch(NamedTuple):
         Returns
         -------
         TreeSketch
+
+        Raises
+        ------
+        ValueError
+            If a size is below 1, a power below 2 or the base unknown.
         """
         if not columns or min(columns) < 2:
             raise ValueError(f"TreeSketch.init_powers: columns = {columns}, expected powers >= 2.")
         for width in columns.values():
             check_sizes("TreeSketch.init_powers", n_features, width)
-        sizes = n_hidden, n_hidden if leaf_width is None else leaf_width
-        widths = (n_features,) * max(columns)
-        return _init_tree(key, widths, columns, dtype, sizes, base, complex_to_real)
+        widths, sizes = (n_features,) * max(columns), (n_hidden, leaf_width)
+        return cls(*_draw_tree(key, widths, columns, dtype, sizes, base, complex_to_real))
 
-    def apply(self, *factors: Rows) -> jax.Array | np.ndarray:
-        """Sketch the tensor product of row i of every factor, for every i.
-
-        Parameters
-        ----------
-        *factors : arrays or SciPy CSR matrices of shapes (n, n_features[k]), floating
-            Dense factors are handled by JAX, also under ``jax.jit``; of sparse ones the leaves are
-            computed on the host.
-
-        Returns
-        -------
-        jax.Array or ndarray (all factors sparse) of shape (n, n_components), dtype of the factors
-
-        Raises
-        ------
-        ValueError
-            If the factors do not match n_features or differ in their number of rows.
-        """
-        check_factors("TreeSketch.apply", factors, self.n_features)
-        on_host = all(sparse.issparse(X) for X in factors)
+    def _apply(self, *factors: Rows) -> jax.Array | np.ndarray:
         Z = self._values(self.project(*factors))[0, len(self.leaves)]
-        return np.asarray(Z) if on_host else Z
+        return np.asarray(Z) if all(sparse.issparse(X) for X in factors) else Z
 
     def project(self, *factors: Rows) -> tuple[Any, ...]:
         """Return the factors' leaves: linear in each factor, and dense.
@@ -214,7 +174,7 @@ class TreeSketch(NamedTuple):
         tuple of arrays of shape (n, width of the leaf)
         """
         return tuple(
-            _dense(X) if leaf is None else leaf.apply(X)
+            densify(X) if leaf is None else leaf.apply(X)
             for leaf, X in zip(self.leaves, factors, strict=True)
         )
 
@@ -252,8 +212,11 @@ class TreeSketch(NamedTuple):
         return values
 
 
-def _dense(X: Any) -> Any:
-    return X.toarray() if sparse.issparse(X) else X
+def _kind(base: str) -> type[VectorSketch]:
+    """Return the class of leaves."""
+    if base not in BASES:
+        raise ValueError(f"TreeSketch: base = {base!r}, expected one of {tuple(BASES)}.")
+    return BASES[base]
 
 
 def _middle(start: int, stop: int) -> int:
@@ -269,28 +232,21 @@ def _spans(stop: int, start: int = 0) -> set[Span]:
     return {(start, stop)} | _spans(middle, start) | _spans(stop, middle)
 
 
-def init_base(
-    key: jax.Array, base: str, width: int, n_components: int, dtype: DTypeLike
-) -> OSNAP | CountSketch | SRHT:
-    """Draw a sketch of a vector, of a kind named in `BASES`."""
-    sketches = {"osnap": OSNAP, "countsketch": CountSketch, "srht": SRHT}
-    return sketches[base].init(key, width, n_components, dtype)
-
-
-def _init_tree(
+def _draw_tree(
     key: jax.Array,
     n_features: tuple[int, ...],
     columns: Mapping[int, int],
     dtype: DTypeLike,
-    sizes: tuple[int, int],
+    sizes: tuple[int, int | None],
     base: str,
     complex_to_real: bool,
-) -> TreeSketch:
+) -> tuple[tuple[VectorSketch | None, ...], dict[Span, Node]]:
     """Draw the trees of the first j factors for all powers j, with what they share."""
-    n_hidden, leaf_width = sizes
+    kind, (n_hidden, leaf_width) = _kind(base), sizes
+    leaf_width = n_hidden if leaf_width is None else leaf_width
     keys = jax.random.split(key, (len(n_features), len(n_features) + 1))
     leaves = tuple(
-        None if width <= leaf_width else init_base(keys[k, k], base, width, leaf_width, dtype)
+        None if width <= leaf_width else kind.init(keys[k, k], width, leaf_width, dtype)
         for k, width in enumerate(n_features)
     )
     widths = {(k, k + 1): min(width, leaf_width) for k, width in enumerate(n_features)}
@@ -308,7 +264,7 @@ def _init_tree(
         m = max(widths.get((start, stop), 1), columns[stop] if is_power else 1)
         cls = ComplexTensorSRHT if complex_to_real and is_power else TensorSRHT
         nodes[start, stop] = cls.init(keys[start, stop], factors, m, dtype)
-    return TreeSketch(leaves, nodes)
+    return leaves, nodes
 
 
 def _head(node: Node | None, Z: Any, n_components: int) -> Any:

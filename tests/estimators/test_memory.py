@@ -34,14 +34,10 @@ def rows(n, d):
 
 rng = np.random.default_rng(0)
 peaks = {}
-for name, (n, d, m, depth, budget) in json.loads(sys.argv[1]).items():
+for name, (n, d, m, depth, budget, method) in json.loads(sys.argv[1]).items():
     X = rows(n, d)
     features = ntk.NTKFeatures(
-        ntk.mlp(depth),
-        ntk.RandomFeatures(hidden_components=300),
-        m,
-        working_memory=budget,
-        random_state=0,
+        ntk.mlp(depth), eval("ntk." + method), m, working_memory=budget, random_state=0
     ).fit(X[:2])
     features.transform(X[:1500])
     peaks[name] = peak(features.transform, X)
@@ -62,11 +58,17 @@ peaks["solve"] = peak(ntk.StreamingRidge().fit, Z, Z[:, 0].copy())
 print(json.dumps(peaks))
 """
 
-TRANSFORMS = {  # rows, columns, components, depth, budget in MiB
-    "many rows": (40_000, 64, 512, 1, 8),
-    "many components": (2_000, 64, 4096, 1, 24),
-    "many columns": (2_000, 2_000, 64, 1, 16),
-    "many layers": (4_000, 64, 64, 3, 6),
+RANDOM = "RandomFeatures(hidden_components=300)"
+TRANSFORMS = {  # rows, columns, components, depth, budget in MiB, method
+    "many rows": (40_000, 64, 512, 1, 8, RANDOM),
+    "many components": (2_000, 64, 4096, 1, 24, RANDOM),
+    "many columns": (2_000, 2_000, 64, 1, 16, RANDOM),
+    "many layers": (4_000, 64, 64, 3, 6, RANDOM),
+    "powers": (8_000, 64, 512, 1, 16, "PolynomialSketch(hidden_components=128)"),
+    "wide powers": (1_500, 5_000, 64, 1, 16, "PolynomialSketch(hidden_components=128)"),
+    "layers of powers": (
+        (4_000, 64, 64, 2, 12, "PolynomialSketch(variant='layered', hidden_components=64)")
+    ),
 }
 FIT = (20_000, 384, 16)  # rows, components, budget in MiB
 SOLVE = 640  # components
@@ -97,7 +99,7 @@ def peaks():
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_transform_takes_its_result_and_the_budget(peaks, name):
-    n, _, n_components, _, budget = TRANSFORMS[name]
+    n, _, n_components, _, budget, _ = TRANSFORMS[name]
     result = n * n_components * 4 / 2**20
     assert result - 1 < peaks[name] < result + budget + ALLOWANCE
 

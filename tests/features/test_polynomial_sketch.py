@@ -1,10 +1,10 @@
-import itertools
 import math
 import subprocess
 import sys
 
 import jax
 import numpy as np
+import oracles
 import pytest
 import scipy.sparse as sp
 from feature_statistics import (
@@ -19,14 +19,8 @@ from sklearn.datasets import load_digits
 
 import ntksketch as ntk
 from ntksketch import Dense, PolynomialSketch, Relu, serial
-from ntksketch.features.polynomials import (
-    choose_exact,
-    column_shares,
-    divide_columns,
-    fit_polynomial,
-    relative_variance,
-)
-from ntksketch.features.powers import monomials_of
+from ntksketch.features import transform_blocks
+from ntksketch.features.polynomials import fit_polynomial
 from ntksketch.features.state import Explicit, linear
 from ntksketch.kernels.gram import precision
 from ntksketch.kernels.zonal import zonal_form
@@ -64,98 +58,6 @@ def expected_kernel(method, target, X, m=64, kind="ntk"):
         rows = X if first is None else np.asarray(linear(first, Explicit(X, None)).phi)
     feature_map = draw_map(method, target, X, m, jax.random.key(0), kind)
     return ntk.kernel(feature_map.expected, rows)
-
-
-# ---------------------------------------------------------------------------------------------
-# Polynomials and columns
-# ---------------------------------------------------------------------------------------------
-
-
-def test_taylor_coefficients_are_those_of_the_arc_cosine_functions():
-    # kappa1 + t kappa0, by the series with C_i = (2i)!/(4^i i!^2)
-    expected = np.zeros(9)
-    expected[:2] = 1 / np.pi, 1.0
-    for i in range(4):
-        c = math.comb(2 * i, i) / 4**i / np.pi
-        expected[2 * i + 2] = c / ((2 * i + 1) * (2 * i + 2)) + c / (2 * i + 1)
-    np.testing.assert_allclose(fit_polynomial(ntk.zonal.ntk(1), 8, "taylor"), expected, atol=1e-12)
-
-
-@pytest.mark.parametrize("target", [ntk.zonal.ntk(1), ntk.zonal.ntk(4), ntk.zonal.laplace(1.0)])
-def test_fits_have_no_negative_coefficient_and_beat_the_series(target):
-    t = np.linspace(-1, 1, 500)
-    errors = {}
-    for fit, degree in itertools.product(("nnls", "taylor"), (4, 12)):
-        coefficients = np.array(fit_polynomial(target, degree, fit))
-        assert (coefficients >= 0).all()
-        assert len(coefficients) <= degree + 1
-        values = np.polynomial.polynomial.polyval(t, coefficients)
-        errors[fit, degree] = np.linalg.norm(values - target(t))
-    assert errors["nnls", 12] < errors["nnls", 4]
-    for degree in (4, 12):
-        assert errors["nnls", degree] < 0.7 * errors["taylor", degree]
-
-
-@pytest.mark.parametrize("fit", ["nnls", "taylor"])
-def test_polynomial_kernels_are_found(fit):
-    coefficients = (0.25, 0.5, 0.0, 2.0)
-    found = fit_polynomial(ntk.zonal.polynomial(coefficients), 3, fit)
-    np.testing.assert_allclose(found, coefficients, atol=1e-9)
-
-
-@pytest.mark.parametrize("n_columns", [3, 4, 7, 100, 8192])
-def test_columns_are_all_dealt_out_in_proportion(n_columns):
-    shares = {2: 0.6, 5: 1e-9, 8: 0.2}
-    columns = divide_columns(shares, n_columns)
-    assert sum(columns.values()) == n_columns
-    assert min(columns.values()) >= 1
-    if n_columns == 8192:
-        assert abs(columns[2] / columns[8] - 3) < 0.01
-
-
-def test_exact_powers_are_those_that_leave_the_least_variance():
-    shares = column_shares((0.3, 1.0, 0.5, 0.0, 0.1), complex_to_real=True)
-    for n_variables, n_columns in itertools.product((1, 4, 30, 1000), (3, 20, 500, 4000)):
-        best = choose_exact(shares, n_variables, n_columns)
-
-        def variance(largest, n_variables=n_variables, n_columns=n_columns):
-            exact = [j for j in shares if j <= largest]
-            left = n_columns - sum(math.comb(n_variables + j - 1, j) for j in exact)
-            rest = sum(share for j, share in shares.items() if j > largest)
-            return (rest**2 / left if rest else 0) if left >= len(shares) - len(exact) else np.inf
-
-        assert variance(best) == min(variance(j) for j in (0, *shares))
-
-
-@pytest.mark.parametrize("complex_to_real", [False, True])
-@pytest.mark.parametrize("power", [2, 3, 5])
-def test_relative_variance_is_that_of_the_top_node(power, complex_to_real):
-    # independent samples of a sketch of two vectors with the children's cosines, in high dimension
-    left = 1 << (power - 1).bit_length() - 1
-    a, b = 0.5**left, 0.5 ** (power - left)
-    rng = np.random.default_rng(0)
-
-    def factor(cosine):
-        s = rng.integers(4, size=(200_000, 2)) if complex_to_real else None
-        if s is None:
-            g = rng.standard_normal((200_000, 2))
-        else:
-            g = (
-                rng.standard_normal((200_000, 2)) + 1j * rng.standard_normal((200_000, 2))
-            ) / 2**0.5
-        return g[:, 0], cosine * g[:, 0] + np.sqrt(1 - cosine**2) * g[:, 1]
-
-    (x1, y1), (x2, y2) = factor(a), factor(b)
-    products = np.real(x1 * x2 * np.conj(y1 * y2))
-    samples = (2 if complex_to_real else 1) * (products - 0.5**power) ** 2
-    error = samples.std() / np.sqrt(len(samples))
-    assert abs(samples.mean() - relative_variance(power, complex_to_real)) < 5 * error
-
-
-@pytest.mark.parametrize("power", [2, 3, 4])
-def test_monomials_are_exact(power):
-    Z = np.asarray(monomials_of(5, power, np.float32).apply(jax.numpy.asarray(ROWS, np.float32)))
-    np.testing.assert_allclose(Z @ Z.T, (ROWS @ ROWS.T) ** power, rtol=1e-4, atol=1e-3)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -239,6 +141,33 @@ def test_error_on_digits(m, bound, digits):
     assert np.mean(errors) <= bound
 
 
+@pytest.mark.parametrize("narrow", [4096, 2])
+@pytest.mark.parametrize("complex_to_real", [False, True])
+@pytest.mark.parametrize(("m", "exact"), [(6, ()), (8, (1,)), (25, (1, 2))])
+def test_powers_are_weighted_sketches_of_tensor_powers(
+    m, exact, complex_to_real, narrow, monkeypatch
+):
+    monkeypatch.setattr("ntksketch.features.powers._NARROW", narrow)
+    X, target = ROWS[:, :4], ntk.zonal.from_function(np.exp)
+    method = PolynomialSketch(
+        4, coefficients="taylor", complex_to_real=complex_to_real, hidden_components=3
+    )
+    feature_map = draw_map(method, target, X, m, jax.random.key(0))
+    assert feature_map.plan.exact == exact
+    Z, expected = transform_blocks(feature_map, X), oracles.power_features(feature_map, X)
+    np.testing.assert_allclose(Z @ Z.T, expected @ expected.T, rtol=1e-10)
+
+
+@pytest.mark.parametrize("method", METHODS[:3], ids=repr)
+def test_the_map_reports_its_polynomial(method):
+    t = np.linspace(-1, 1, 7)
+    for target in TARGETS:
+        fitted = fit_polynomial(zonal_form(target, "ntk")[1], method.degree, method.coefficients)
+        by_hand = sum(a * t**j for j, a in enumerate(fitted))
+        feature_map = draw_map(method, target, ROWS, 40, jax.random.key(0))
+        np.testing.assert_allclose(feature_map.expected(t), by_hand, rtol=1e-12, atol=1e-15)
+
+
 # ---------------------------------------------------------------------------------------------
 # The layered map
 # ---------------------------------------------------------------------------------------------
@@ -288,6 +217,45 @@ def test_layered_kernel_approaches_the_exact_one_with_the_degree(target, kind):
     assert high < min(0.7 * low, 0.06)
 
 
+@pytest.mark.parametrize("kind", ["ntk", "nngp"])
+@pytest.mark.parametrize("d", [3, 7])  # as they are, and sketched first
+@pytest.mark.parametrize(
+    "method",
+    [
+        PolynomialSketch(4, "layered", "taylor", "osnap", False, 4),  # as published
+        PolynomialSketch(3, "layered", base="srht", hidden_components=5),
+    ],
+    ids=repr,
+)
+def test_layers_are_those_of_the_published_algorithm(method, d, kind):
+    X = np.random.default_rng(1).standard_normal((4, d))
+    for depth in (1, 2):
+        feature_map = draw_map(method, ntk.mlp(depth), X, 6, jax.random.key(depth), kind)
+        expected = oracles.layered_features(feature_map, X, kind)
+        Z = transform_blocks(feature_map, X)
+        np.testing.assert_allclose(Z, expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("fit", ["nnls", "taylor"])
+def test_the_layered_map_reports_the_recursion_with_polynomials(fit):
+    method, deviation = PolynomialSketch(6, "layered", fit), 1.2
+    t = np.linspace(-1, 1, 9)
+    maps = {
+        kind: draw_map(method, ntk.mlp(3, weight_std=deviation), ROWS, 64, jax.random.key(0), kind)
+        for kind in ("ntk", "nngp")
+    }
+    plan = maps["ntk"].plan
+    value, slope = (np.polynomial.Polynomial(c) for c in (plan.value, plan.slope))
+    # cosines go through kappa1's polynomial; each Dense layer scales both kernels and adds
+    cosine, variance, kernel = t, 1.0, t
+    for _ in range(3):
+        cosine, kernel = value(cosine), slope(cosine) * kernel
+        variance *= deviation**2
+        kernel = deviation**2 * kernel + variance * cosine
+    np.testing.assert_allclose(maps["ntk"].expected(t), kernel, rtol=1e-10)
+    np.testing.assert_allclose(maps["nngp"].expected(t), variance * cosine, rtol=1e-10)
+
+
 def test_layers_are_needed():
     with pytest.raises(ValueError, match="needs the layers of a network"):
         draw(LAYERED, ntk.zonal.laplace(1.0), ROWS, 64, jax.random.key(0))
@@ -328,6 +296,37 @@ def test_sparse_rows_equal_dense_rows(target, method, narrow, monkeypatch):
     Z = draw(method, target, X, 64, key)
     np.testing.assert_allclose(draw(method, target, sp.csr_array(X), 64, key), Z, atol=1e-11)
     assert np.isfinite(Z).all()
+
+
+@pytest.mark.parametrize("method", [METHODS[2], METHODS[3]], ids=repr)
+def test_blocks_of_sparse_rows_compile_once(method, compilations, monkeypatch):
+    monkeypatch.setattr("ntksketch.features.powers._NARROW", 4)
+    X = sp.random_array((300, 40), density=0.2, rng=0, format="csr", dtype=np.float32)
+    method = PolynomialSketch(**{**vars(method), "hidden_components": 8})
+    feature_map = draw_map(method, ntk.mlp(1), X, 13, jax.random.key(0))
+    budget = 4 * 2 * feature_map.row_entries * 33 / 2**20
+    transform_blocks(feature_map, X[:70], budget)
+    compilations.clear()
+    other = draw_map(method, ntk.mlp(1), X, 13, jax.random.key(1))
+    Z = transform_blocks(other, X, budget)
+    assert not compilations
+    np.testing.assert_allclose(Z[200:], transform_blocks(other, X[200:]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [*({"base": base} for base in ("osnap", "countsketch", "srht")), {"variant": "layered"}],
+    ids=repr,
+)
+def test_compiled_code_takes_no_more_than_the_stated_entries(parameters):
+    method = PolynomialSketch(**parameters, hidden_components=128)
+    for d, m in ((30, 400), (5000, 64), (5000, 600)):  # the wide ones have leaves
+        X = np.zeros((256, d), np.float32)
+        feature_map = draw_map(method, ntk.mlp(1), X, m, jax.random.key(0))
+        apply = jax.jit(lambda params, X, drawn=feature_map: drawn._replace(params=params).apply(X))
+        memory = apply.lower(feature_map.params, X).compile().memory_analysis()
+        taken = memory.temp_size_in_bytes + memory.output_size_in_bytes + X.nbytes
+        assert taken <= 4 * len(X) * feature_map.row_entries
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

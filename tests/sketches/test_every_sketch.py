@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import sparse
 from sketch_statistics import N_ERRORS, SEEDS, sketched_products, unit_pair
 
@@ -81,6 +83,55 @@ def test_equals_its_matrix_on_dense_and_sparse_rows(case, m, dtype):
     tolerance = TOLERANCE[dtype] * np.abs(expected).max()
     np.testing.assert_allclose(dense, expected, rtol=0, atol=tolerance)
     np.testing.assert_allclose(on_host, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("cls", [TensorSketch, TensorSRHT, ComplexTensorSRHT, *SINGLE])
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_equals_its_matrix_at_any_sizes(cls, data):
+    n_factors = 1 if cls in SINGLE else data.draw(st.integers(1, 3))
+    widths = tuple(data.draw(st.integers(1, 7)) for _ in range(n_factors))
+    m, n, seed = (data.draw(st.integers(*bounds)) for bounds in ((1, 20), (0, 4), (0, 99)))
+    matrix = next(case.matrix for case in CASES if case.cls is cls)
+    sketch = Case(cls, widths, matrix).init(jax.random.key(seed), m, np.float64)
+    widths_of_sketch = sketch.n_features if isinstance(sketch.n_features, tuple) else (widths[0],)
+    assert (widths_of_sketch, sketch.n_components) == (widths, m)
+    rng = np.random.default_rng(seed)
+    rows = [rng.integers(-3, 4, (n, d)) * (rng.random((n, d)) < 0.6) * 1.0 for d in widths]
+    rows = [X * 10.0 ** data.draw(st.sampled_from([-150, 0, 90])) for X in rows]
+    products = oracles.tensor_rows(*rows) if n else np.zeros((0, np.prod(widths)))
+    expected = products @ matrix(sketch)
+    tolerance = 1e-13 * np.abs(expected).max(initial=0)
+    actual = sketch.apply(*map(sparse.csr_array, rows))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
+
+
+@every_sketch
+def test_gradients_are_the_adjoint(case):
+    sketch = case.init(jax.random.key(0), 9)
+    *others, X = [X[2:5] for X in case.rows()]
+    Z, pull_back = jax.vjp(lambda X: sketch.apply(*others, X), X)
+    cotangent = np.random.default_rng(1).standard_normal((3, 9)).astype(np.float32)
+    (gradient,) = pull_back(jnp.asarray(cotangent))
+    inner = (np.asarray(Z) * cotangent).sum(axis=1)
+    np.testing.assert_allclose((np.asarray(gradient) * X).sum(axis=1), inner, rtol=1e-4, atol=1e-5)
+
+
+@every_sketch
+def test_a_second_draw_compiles_nothing(case, compilations):
+    rows = case.rows()
+    case.init(jax.random.key(0), 9).apply(*rows)
+    second = case.init(jax.random.key(1), 9)
+    compilations.clear()
+    second.apply(*[-X for X in rows])
+    assert not compilations
+
+
+@every_sketch
+def test_options_of_another_sketch_are_refused(case):
+    widths = case.widths[0] if case.cls in SINGLE else case.widths
+    with pytest.raises(TypeError, match="n_buckets"):
+        case.cls.init(jax.random.key(0), widths, 4, n_buckets=2)
 
 
 @every_sketch
@@ -198,3 +249,11 @@ def test_wide_sparse_rows_are_never_densified(cls):
     Z = cls.init(jax.random.key(0), d, m).apply(X)
     # One entry a row: each map keeps its length exactly.
     np.testing.assert_allclose((Z**2).sum(axis=1), np.ones(n), rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [CountSketch, OSNAP])
+def test_dense_rows_are_read_in_place(cls):
+    X = np.ones((64, 4000), np.float32)
+    sketch = cls.init(jax.random.key(0), 4000, 50)
+    compiled = jax.jit(lambda sketch, X: sketch.apply(X)).lower(sketch, X).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < X.nbytes / 2

@@ -82,3 +82,51 @@ def test_stored_duplicates_add_up():
     sketch = OSNAP.init(jax.random.key(0), 5, 6)
     expected = X.toarray() @ osnap_matrix(sketch)
     np.testing.assert_allclose(sketch.apply(X), expected, rtol=0, atol=1e-15)
+
+
+def spectra(U, m, s, seed, n_keys):
+    """Singular values of the sketched orthonormal rows U for independent draws."""
+    keys = jax.random.split(jax.random.key(seed), n_keys)
+    sketches = [OSNAP.init(key, U.shape[1], m, n_nonzeros=s) for key in keys]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *sketches)
+    sketched = jax.vmap(lambda sketch: sketch.apply(U.astype(np.float32)))(stacked)
+    return np.linalg.svd(np.asarray(sketched, np.float64), compute_uv=False)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_nonzero_loses_a_coordinate_subspace_as_often_as_birthdays_meet(seed):
+    # unit vectors of different runs: with one nonzero two of them may share a bucket, and then
+    # a direction is lost; with eight that would have to happen in every block at once
+    m, k, n_keys = 32, 5, 400
+    U = np.eye(m * k)[::m]
+    lost = (spectra(U, m, 1, seed, n_keys)[:, -1] < 1e-3).mean()
+    meet = 1 - np.prod(1 - np.arange(k) / m)
+    assert abs(lost - meet) <= N_ERRORS * np.sqrt(meet * (1 - meet) / n_keys)
+    assert spectra(U, m, 8, seed, n_keys)[:, -1].min() > 0.1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_embeds_a_subspace_with_a_distortion_that_falls_as_the_square_root(seed):
+    k, d, n_keys, sizes = 4, 512, 50, (64, 256)
+    rng = np.random.default_rng(seed)
+    subspaces = {
+        "spread": np.linalg.qr(rng.standard_normal((d, k)))[0].T,
+        "sparse": np.eye(d)[::128],
+    }
+    gaussian = [
+        np.linalg.svd(rng.standard_normal((k, m)) / np.sqrt(m), compute_uv=False) ** 2
+        for m in sizes[:1] * n_keys
+    ]
+    for U in subspaces.values():
+        logs, errors = [], []
+        for m in sizes:
+            distortion = np.abs(spectra(U, m, 8, seed, n_keys) ** 2 - 1).max(axis=1)
+            logs.append(np.log(distortion.mean()))
+            errors.append(distortion.std() / distortion.mean() / np.sqrt(n_keys))
+            if m == sizes[0]:
+                dense = np.abs(np.array(gaussian) - 1).max(axis=1)
+                slack = N_ERRORS * (dense.std() + distortion.std()) / np.sqrt(n_keys)
+                assert distortion.mean() <= dense.mean() + slack
+        slope = (logs[1] - logs[0]) / np.log(sizes[1] / sizes[0])
+        # balanced buckets win more as m approaches d: never worse than -1/2
+        assert slope <= -0.5 + N_ERRORS * np.hypot(*errors) / np.log(4)

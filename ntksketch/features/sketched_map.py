@@ -1,0 +1,104 @@
+"""Maps in two stages: sketches that are linear in the rows, then all the rest."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import scipy.sparse as sp
+
+from ntksketch.architectures import Dense
+from ntksketch.features.state import Explicit, linear
+from ntksketch.kernels import ZonalKernel
+from ntksketch.kernels.gram import squared_norms
+
+
+class Plan(Protocol):
+    """What is fixed before anything is drawn: hashable, so that compiled code is shared."""
+
+    @property
+    def first(self) -> Dense | None:
+        """The layer that rows go through first."""
+        ...
+
+    @property
+    def n_components(self) -> int:
+        """Number of columns that come out."""
+        ...
+
+    @property
+    def row_entries(self) -> int:
+        """Bound on the entries that a row takes while its features are computed, with them."""
+        ...
+
+    @property
+    def expected(self) -> ZonalKernel:
+        """The kernel that more columns lead to."""
+        ...
+
+    def project(self, params: Any, rows: Any) -> Any:
+        """Return what is linear in the rows, dense arrays; takes CSR rows on the host."""
+        ...
+
+    def finish(self, params: Any, projected: Any, squares: jax.Array) -> jax.Array:
+        """Return the features from what is linear in the rows, and their squared norms."""
+        ...
+
+
+class SketchedMap(NamedTuple):
+    """A drawn feature map: a static plan and arrays."""
+
+    plan: Any
+    params: Any
+
+    @property
+    def n_components(self) -> int:
+        """Number of columns that `apply` returns."""
+        return self.plan.n_components
+
+    @property
+    def row_entries(self) -> int:
+        """Bound on the entries that a row takes in `apply`, its features included."""
+        return self.plan.row_entries
+
+    @property
+    def expected(self) -> ZonalKernel | None:
+        """The kernel that more columns lead to, of the rows after a first Dense layer."""
+        return self.plan.expected
+
+    def apply(self, X: Any) -> jax.Array:
+        """Return the features of a block of rows, shape (n, n_components), in its dtype.
+
+        Dense rows go through one compiled function. The sketches that are linear in CSR rows are
+        computed on the host, without densifying wide rows.
+        """
+        if not sp.issparse(X):
+            return _apply_dense(self.plan, self.params, X)
+        rows = _input_rows(self.plan, X)
+        projected = self.plan.project(self.params, rows)
+        return _finish(self.plan, self.params, projected, squared_norms(rows))
+
+
+def reciprocal_norms(squares: jax.Array) -> jax.Array:
+    """Return 1/|x|, and 0 for a row of zeros, from squared norms."""
+    positive = squares > 0
+    return jnp.where(positive, jax.lax.rsqrt(jnp.where(positive, squares, 1)), 0)
+
+
+def _input_rows(plan: Plan, X: Any) -> Any:
+    """Return the rows after the first Dense layer."""
+    return X if plan.first is None else linear(plan.first, Explicit(X, None)).phi
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply_dense(plan: Plan, params: Any, X: jax.Array) -> jax.Array:
+    rows = _input_rows(plan, X)
+    squares = jnp.einsum("ij,ij->i", rows, rows)
+    return plan.finish(params, plan.project(params, rows), squares)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _finish(plan: Plan, params: Any, projected: Any, squares: jax.Array) -> jax.Array:
+    return plan.finish(params, projected, squares)
