@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ TRANSFORM_METHODS = ("random-features", "published", "leverage", "tensor-sketch"
 ZONAL_METHODS = ("gegenbauer", "polynomial-sketch")
 KERNELS = {"depth 3": (3, 0.0), "depth 1": (1, 0.0), "depth 3 with bias": (3, 0.1)}
 ZONAL_DEPTHS = (1, 2, 4, 8)
+DIRECTIONS = ("orthogonal", "structured")
 TARGETS = {
     "transform 1 random-features": 2,
     "transform 4 random-features": 6,
@@ -46,6 +48,8 @@ def settings(short: bool) -> dict[str, Any]:
             "polynomial-sketch": [1, 4],
             "landmarks": ZONAL_DEPTHS,
         },
+        "direction_widths": [256, 784, 3072, 12288],
+        "direction_rows": 1000,
         "n_features": 784,
         "transform_rows": 5000,
         "n_components": 8192,
@@ -61,6 +65,8 @@ def settings(short: bool) -> dict[str, Any]:
         "methods": ["random-features"],
         "depths": [1],
         "zonal_depths": {"gegenbauer": [1], "polynomial-sketch": [1], "landmarks": [1]},
+        "direction_widths": [50],
+        "direction_rows": 50,
         "n_features": 50,
         "transform_rows": 200,
         "n_components": 128,
@@ -90,8 +96,12 @@ def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
         for name, depths in settings["zonal_depths"].items()
         for depth in depths
     ]
+    directions = [
+        {"key": f"directions {d}", "what": "directions", "name": "directions", "width": d}
+        for d in settings["direction_widths"]
+    ]
     first = len(settings["depths"])
-    return [*transforms[:first], *kernels, *ridge, *zonal, *transforms[first:]]
+    return [*transforms[:first], *kernels, *ridge, *zonal, *transforms[first:], *directions]
 
 
 def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
@@ -99,10 +109,13 @@ def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
     s, rounds = settings, settings["rounds"]
     unit = 2 * s["transform_rows"] * s["n_features"] * s["n_components"] / 9e10
     gram = 2 * s["ridge_features"] ** 2 / 1.2e11  # a row
+    width = configuration.get("width", 0)
     seconds = {
         "transform": unit * (2 + 1.5 * configuration.get("depth", 1)) * (rounds + 1),
         "kernel": 2 * s["kernel_rows"] ** 2 * s["n_features"] / 9e10 * 5 * (rounds + 1),
         "landmarks": unit * 2 * (rounds + 1),
+        "directions": s["n_components"]
+        * (5e-11 * s["direction_rows"] * width + 2e-11 * width**1.5),
         "pass": gram * s["ridge_rows"] * 3.5 * (s["slow_rounds"] + 1),
         "factorise": 6e-10 * s["ridge_features"] ** 3 * (s["slow_rounds"] + 1),
     }
@@ -148,6 +161,21 @@ def _landmarks(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[
     functions = {"measured": lambda: ntk.kernel(architecture, X, Z), **_products(X, Z.T)}
     outcome = _side_by_side(functions, ("measured",), s["rounds"])
     return {**outcome, "target": TARGETS.get(configuration["key"])}
+
+
+def _directions(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Time Gegenbauer features of both kinds of directions on rows of some width."""
+    s, d = settings, configuration["width"]
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((s["direction_rows"], d), dtype=np.float32)
+    W = rng.standard_normal((d, s["n_components"]), dtype=np.float32)
+    functions: dict[str, Callable[[], Any]] = {}
+    for kind in DIRECTIONS:
+        method = ntk.Gegenbauer(linear="random", directions=kind)
+        fm = ntk.NTKFeatures(ntk.mlp(2), method, s["n_components"], random_state=0).fit(X)
+        functions[kind] = functools.partial(fm.transform, X)
+    functions |= _products(X, W)
+    return _side_by_side(functions, DIRECTIONS, s["rounds"])
 
 
 def _kernel(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -242,6 +270,7 @@ def _side_by_side(
 _MEASURES = {
     "transform": _transform,
     "landmarks": _landmarks,
+    "directions": _directions,
     "kernel": _kernel,
     "pass": _pass,
     "factorise": _factorise,
@@ -254,11 +283,12 @@ def table(results: dict[str, Any]) -> str:
     found = measurements(results)
     order = [("transform", m) for m in (*TRANSFORM_METHODS, *ZONAL_METHODS)]
     order += [("landmarks", "landmarks")]
+    order += [("directions", "directions")]
     order += [("kernel", k) for k in KERNELS] + [("pass", "pass"), ("factorise", "factorise")]
     rows = []
     for what, name in order:
         chosen = [m for m in found if (m["what"], m["name"]) == (what, name)]
-        for m in sorted(chosen, key=lambda m: m.get("depth", 0)):
+        for m in sorted(chosen, key=lambda m: m.get("depth", m.get("width", 0))):
             for measured, ratios in m["ratio"].items():
                 target = f"≤ {m['target']}" if m.get("target") else None
                 units = [number(m["median"][unit]) for unit in ("numpy", "jax")]
@@ -279,6 +309,9 @@ def table(results: dict[str, Any]) -> str:
             f"{s['n_features']})({s['n_features']} x {s['n_components']:,}) product.\n"
             "* landmarks: the exact kernel of as many rows with as many landmarks, which Nyström "
             "features are before they are whitened; the same unit.\n"
+            f"* Gegenbauer features, directions: {s['direction_rows']:,} rows of several widths to "
+            f"{s['n_components']:,} components, depth 2, whose linear part is random: a matrix of "
+            "directions against Hadamard transforms; the unit is a product with a full matrix.\n"
             f"* kernel: {s['kernel_rows']:,} rows of {s['n_features']} columns; unit: X @ X.T "
             "(NumPy computes one triangle and mirrors it).\n"
             f"* StreamingRidge: {s['ridge_rows']:,} rows of {s['ridge_features']:,} features in "
@@ -294,6 +327,8 @@ def _label(m: dict[str, Any], measured: str) -> str:
         return f"transform, depth {m['depth']}, {m['name']}"
     if m["what"] == "landmarks":
         return f"kernel with landmarks, depth {m['depth']}"
+    if m["what"] == "directions":
+        return f"Gegenbauer, {measured} directions, {m['width']:,} columns"
     if m["what"] == "kernel":
         return f"kernel, {m['name']}"
     return "StreamingRidge, pass" if m["what"] == "pass" else f"StreamingRidge, {measured}"

@@ -188,7 +188,21 @@ def _speed(results: dict[str, Any]) -> list[str]:
         f"{s['n_components']:,} features, in units of one NumPy product of the rows with a matrix "
         "of that size, float32."
     )
-    return ["## Time in matrix products", text, markdown_table(header, rows)]
+    parts = ["## Time in matrix products", text, markdown_table(header, rows)]
+    widths = sorted((m for m in found if m["what"] == "directions"), key=lambda m: m["width"])
+    if widths:
+        kinds = list(widths[0]["ratio"])
+        cells = [[number(m["ratio"][kind]["numpy"]) for m in widths] for kind in kinds]
+        table = [(f"{kind} directions", *line) for kind, line in zip(kinds, cells, strict=True)]
+        columns = ("Gegenbauer features", *(f"{m['width']:,} columns" for m in widths))
+        parts += [_DIRECTIONS, markdown_table(columns, table)]
+    return parts
+
+
+_DIRECTIONS = (
+    "Structured directions are Hadamard transforms with random signs in place of a matrix: their "
+    "time grows with the logarithm of the columns. In the same units:"
+)
 
 
 def _sparse(results: dict[str, Any]) -> list[str]:
