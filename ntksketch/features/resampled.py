@@ -16,6 +16,7 @@ from ntksketch.architectures import Architecture
 from ntksketch.features.base import FeatureMap, Method
 from ntksketch.features.methods import resolve_method
 from ntksketch.features.principal import sample_rows
+from ntksketch.features.restriction import restrict
 from ntksketch.features.transform import transform_blocks
 from ntksketch.kernels import ZonalKernel
 from ntksketch.sketches.draws import generator
@@ -67,7 +68,10 @@ class Resampled(Method):
     Notes
     -----
     The scores come from at most 2,048 rows, and cost the features of these and an
-    eigendecomposition of their Gram matrix. Rows that come later cost what all candidates cost.
+    eigendecomposition of their Gram matrix. Rows that come later cost only the columns that are
+    kept where those are made one by one: Gegenbauer features with orthogonal directions, and the
+    last layer of random features with TensorSRHT, except for its steps. Other methods compute all
+    candidates.
 
     References
     ----------
@@ -131,8 +135,10 @@ class Resampled(Method):
         else:
             probabilities = n_components * scores / scores.sum()
             kept = rng.choice(count, n_components, p=scores / scores.sum())
-        weights = (1 / np.sqrt(probabilities[kept])).astype(X.dtype)
-        return ResampledMap(candidates, (candidates.params, kept.astype(np.int32), weights))
+        different, repeats = np.unique(kept, return_inverse=True)
+        inner, positions, factors = restrict(candidates, different)
+        weights = (factors / np.sqrt(probabilities[different]))[repeats].astype(X.dtype)
+        return ResampledMap(inner, (inner.params, positions[repeats].astype(np.int32), weights))
 
 
 class ResampledMap(NamedTuple):
@@ -140,13 +146,13 @@ class ResampledMap(NamedTuple):
 
     Attributes
     ----------
-    candidates : FeatureMap
-        The map of all columns.
+    inner : FeatureMap
+        The map of the candidates, or of those that are kept and as few others as it can do with.
     params : tuple
         Its arrays, the columns that are kept, and their weights.
     """
 
-    candidates: FeatureMap
+    inner: FeatureMap
     params: Any
 
     @property
@@ -157,17 +163,17 @@ class ResampledMap(NamedTuple):
     @property
     def row_entries(self) -> int:
         """Bound on the entries that a row takes in `apply`, its features included."""
-        return self.candidates.row_entries + 2 * self.n_components
+        return self.inner.row_entries + 2 * self.n_components
 
     @property
     def expected(self) -> ZonalKernel | None:
         """What the candidates have on average."""
-        return self.candidates.expected
+        return self.inner.expected
 
     def apply(self, X: Any) -> jax.Array:
         """Return the features of a block of rows, shape (n, n_components), in its dtype."""
         params, kept, weights = self.params
-        return _keep(self.candidates._replace(params=params).apply(X), kept, weights)
+        return _keep(self.inner._replace(params=params).apply(X), kept, weights)
 
 
 @jax.jit
@@ -228,7 +234,7 @@ def ridge_of_dimension(values: NDArray[np.float64], dimension: float) -> float:
     most = float(np.log(values.sum() / dimension))
     if excess(least) <= 0 or most <= least:
         return float(np.exp(least))
-    return float(np.exp(scipy.optimize.brentq(excess, least, most, xtol=1e-6)))
+    return float(np.exp(scipy.optimize.root_scalar(excess, bracket=(least, most), xtol=1e-6).root))
 
 
 def inclusion_probabilities(scores: NDArray, n_kept: int) -> NDArray[np.float64]:
