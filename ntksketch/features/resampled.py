@@ -60,7 +60,7 @@ class Resampled(Method):
         (\ell_i + \bar\ell/10))`, which sum to `n_components`: a column that counts is kept for
         certain and unweighted, and none has a large weight. "with-replacement" is the published
         one, m independent draws in proportion to :math:`\ell_i`, with :math:`p_i = m \ell_i /
-        \sum_j \ell_j`.
+        \sum_j \ell_j`; columns that are zero on all rows of the sample are then lost.
     ridge : float, default=None
         The ridge :math:`\lambda` relative to the trace of :math:`Z^\top Z`, as published; None
         takes that of statistical dimension :math:`\sum_i \ell_i = m/16`.
