@@ -30,7 +30,13 @@ from ntksketch.estimators import (
     NTKRegressor,
     StreamingRidge,
 )
-from ntksketch.features import Gegenbauer, Nystroem, PolynomialSketch, RandomFeatures
+from ntksketch.features import (
+    Gegenbauer,
+    Nystroem,
+    PolynomialSketch,
+    RandomFeatures,
+    Resampled,
+)
 from ntksketch.kernels import kernel, kernel_diag, zonal
 
 __version__ = "0.1.0"
@@ -53,6 +59,7 @@ __all__ = [
     "PolynomialSketch",
     "RandomFeatures",
     "Relu",
+    "Resampled",
     "Serial",
     "Sin",
     "StreamingRidge",

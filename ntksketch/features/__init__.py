@@ -7,6 +7,7 @@ from ntksketch.features.methods import METHODS, resolve_method
 from ntksketch.features.nystroem import Nystroem
 from ntksketch.features.polynomial_sketch import PolynomialSketch
 from ntksketch.features.random_features import RandomFeatures
+from ntksketch.features.resampled import Resampled
 from ntksketch.features.transform import transform_blocks
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Nystroem",
     "PolynomialSketch",
     "RandomFeatures",
+    "Resampled",
     "resolve_method",
     "transform_blocks",
 ]

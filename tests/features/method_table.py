@@ -40,6 +40,8 @@ CASES = [
     Case(ntk.Gegenbauer(directions="structured"), None, False, True),
     Case(ntk.PolynomialSketch(), "expected", False, True, least=5),
     Case(ntk.PolynomialSketch.published(degree=2), None, False, False, -0.2),
+    Case(ntk.Resampled(), "exact", True, False),
+    Case(ntk.Resampled("gegenbauer"), "expected", False, True, -0.3),
     Case(ntk.Nystroem("kmeans"), "below", True, True),
     Case(ntk.Nystroem("uniform"), "below", True, True),
     Case(ntk.Nystroem("leverage"), "below", True, True),
