@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -96,9 +97,7 @@ def _(feature_map: GegenbauerMap, columns: NDArray[np.intp]) -> Restriction:
         ),
         n_components=sum(len(part.kept) for part in parts),
     )
-    arrays = params._replace(
-        linear=params.linear[:, linear.kept], directions=params.directions[:, random.kept]
-    )
+    arrays = params._replace(columns=params.columns[:, _kept(parts)])
     return _restriction(
         GegenbauerMap(smaller, arrays), parts, (1.0, 1.0, random.factor, 1.0), columns
     )
@@ -141,9 +140,9 @@ def _(feature_map: RandomFeatureMap, columns: NDArray[np.intp]) -> Restriction:
 
 def _coordinates(sketch: Any, part: _Part) -> Any:
     """Return an SRHT of fewer coordinates, and other sketches as they are."""
-    return (
-        sketch._replace(indices=sketch.indices[part.kept]) if isinstance(sketch, SRHT) else sketch
-    )
+    if not isinstance(sketch, SRHT):
+        return sketch
+    return dataclasses.replace(sketch, indices=sketch.indices[part.kept])
 
 
 def _parts(
@@ -169,8 +168,12 @@ def _restriction(
     columns: NDArray[np.intp],
 ) -> Restriction:
     """Find the columns in the smaller map."""
-    starts = np.concatenate([[0], np.cumsum([part.width for part in parts])[:-1]])
-    kept = np.concatenate([start + part.kept for start, part in zip(starts, parts, strict=True)])
     scales = np.repeat(factors, [len(part.kept) for part in parts])
-    positions = np.searchsorted(kept, columns)
+    positions = np.searchsorted(_kept(parts), columns)
     return Restriction(feature_map, positions, scales[positions])
+
+
+def _kept(parts: tuple[_Part, ...]) -> NDArray[np.intp]:
+    """Return which of all columns are computed."""
+    starts = np.concatenate([[0], np.cumsum([part.width for part in parts])[:-1]])
+    return np.concatenate([start + part.kept for start, part in zip(starts, parts, strict=True)])

@@ -190,7 +190,7 @@ def test_features_of_the_landmarks_do_not_depend_on_other_rows():
         alone = np.concatenate(
             [np.asarray(feature_map.apply(X[i : i + 8])) for i in range(0, 40, 8)]
         )
-    np.testing.assert_allclose(np.concatenate(alone), together, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(alone, together, rtol=1e-9, atol=1e-12)
 
 
 def test_memory_of_a_row_is_bounded_by_its_entries():
