@@ -204,6 +204,14 @@ def test_no_private_interface_of_a_dependency(path):
     assert private == []
 
 
+def n_lines(folder):
+    return sum(len(path.read_text().splitlines()) for path in folder.rglob("*.py"))
+
+
+def test_tests_are_at_least_four_fifths_of_the_code():
+    assert n_lines(REPOSITORY / "tests") >= 0.8 * n_lines(ROOT)
+
+
 # ---------------------------------------------------------------------------------------------
 # Docstrings
 # ---------------------------------------------------------------------------------------------
