@@ -52,6 +52,7 @@ def settings(short: bool) -> dict[str, Any]:
             _group(["mnist"], everything, 1024, 2),
             _group(["protein"], MAIN, 1024, 2),
             _group(["mnist", "protein"], MAIN, 4096, 2),
+            _group(["mnist"], ["gegenbauer", "nystroem"], 8192, 2),
         ],
         "max_train": 10**6,
         "max_test": 10**6,

@@ -249,7 +249,11 @@ def _difference(accuracy: Any, first: str, second: str) -> str:
 def _uci_pair(first: str, second: str) -> Callable[[dict[str, Any]], str | None]:
     def ours(found: dict[str, Any]) -> str | None:
         data, accuracy = uci_drawing.accuracies(found["uci"]) if "uci" in found else ([], None)
-        return f"{len(data)} sets: {_difference(accuracy, first, second)}" if data else None
+        if not data:
+            return None
+        means = accuracy.mean(axis=0)
+        said = [f"{name} {means[uci_drawing.METHODS.index(name)]:.2%}" for name in (first, second)]
+        return f"{len(data)} sets: {', '.join(said)}; {_difference(accuracy, first, second)}"
 
     return ours
 
@@ -283,7 +287,8 @@ PUBLISHED = (
     ),
     (
         "Arora et al. (2020), arXiv:1910.01663",
-        "the NTK's support vector machine does better than random forests on 90 UCI sets",
+        "the NTK's support vector machine does better than random forests on 90 UCI sets, of which "
+        "ours are a part: mean accuracy 81.95 % and 81.56 %",
         _uci_pair("NTK", "random forest"),
     ),
     (
