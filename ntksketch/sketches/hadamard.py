@@ -45,6 +45,38 @@ def hadamard_transform(X: ArrayLike) -> jax.Array:
     >>> hadamard_transform(jnp.array([[1.0, 2.0, 3.0, 4.0]])).tolist()
     [[10.0, -2.0, -4.0, 0.0]]
     """
+    Z = _transformed_digits(X)
+    return Z.transpose(0, 2, 1).reshape(len(Z), -1)
+
+
+@jax.jit
+def sampled_hadamard_transform(X: ArrayLike, indices: ArrayLike) -> jax.Array:
+    """Return some coordinates of the transform, ``(X @ H)[:, indices]``, without the others' moves.
+
+    Parameters
+    ----------
+    X : array of shape (n, D), floating
+        Rows; D is a power of two.
+    indices : integer array of shape (m,)
+        Coordinates below D.
+
+    Returns
+    -------
+    jax.Array of shape (n, m), dtype of `X`
+        The coordinates.
+
+    Raises
+    ------
+    ValueError
+        If `X` is not a matrix, or D is not a power of two.
+    """
+    Z, indices = _transformed_digits(X), jnp.asarray(indices)
+    n, low, high = Z.shape
+    return Z.reshape(n, -1)[:, indices % low * high + indices // low]
+
+
+def _transformed_digits(X: ArrayLike) -> jax.Array:
+    """Return the transform with its leading digits last, of shape (n, low, high)."""
     X = jnp.asarray(X)
     if X.ndim != 2 or X.shape[1].bit_count() != 1:
         raise ValueError(
@@ -53,11 +85,12 @@ def hadamard_transform(X: ArrayLike) -> jax.Array:
     n, D = X.shape
     Z = X
     for size in _factor_sizes(D):
+        # the digits transformed before move to the front, the next ones to the end
+        rows = Z.transpose(0, 2, 1).reshape(-1, size) if Z.ndim == 3 else Z.reshape(-1, size)
         factor = jnp.asarray(hadamard(size), X.dtype)
-        Z = jnp.matmul(Z.reshape(-1, size), factor, precision=jax.lax.Precision.HIGHEST)
-        # The transformed digits move to the front; after the last factor all are in place again.
-        Z = Z.reshape(n, D // size, size).transpose(0, 2, 1)
-    return Z.reshape(n, D)
+        Z = jnp.matmul(rows, factor, precision=jax.lax.Precision.HIGHEST)
+        Z = Z.reshape(n, D // size, size)
+    return Z
 
 
 def hadamard_entries(rows: np.ndarray, columns: np.ndarray, size: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from .base import VectorSketch
 from .draws import random_signs, sample_coordinates
-from .hadamard import hadamard_entries, hadamard_transform
+from .hadamard import hadamard_entries, sampled_hadamard_transform
 
 _CHUNK_ENTRIES = 1 << 22  # entries of H held at a time for sparse rows
 
@@ -88,7 +88,7 @@ class SRHT(VectorSketch):
         signed = X * jnp.asarray(self.signs, X.dtype)
         n_padding = padded_size(self.n_features) - self.n_features
         padded = jnp.pad(signed, ((0, 0), (0, n_padding)))
-        return hadamard_transform(padded)[:, self.indices] * self.n_components**-0.5
+        return sampled_hadamard_transform(padded, self.indices) * self.n_components**-0.5
 
     def _apply_sparse(self, X: sparse.csr_array) -> np.ndarray:
         """Multiply by the rows of the sketch matrix that non-empty columns need, by chunks."""

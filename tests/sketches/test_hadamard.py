@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import hadamard
 
 from ntksketch.sketches import hadamard_transform
-from ntksketch.sketches.hadamard import hadamard_entries
+from ntksketch.sketches.hadamard import hadamard_entries, sampled_hadamard_transform
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 64, 128, 256, 2048])
@@ -15,6 +15,15 @@ def test_equals_product_with_hadamard_matrix(size):
         Z = hadamard_transform(X)
         assert Z.dtype == jnp.float64
         np.testing.assert_allclose(Z, X @ hadamard(size), rtol=0, atol=1e-12 * size)
+
+
+@pytest.mark.parametrize("size", [1, 2, 64, 256, 1 << 15])
+def test_sampled_coordinates_are_those_of_the_transform(size):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((3, size)).astype(np.float32)
+    indices = rng.integers(size, size=40)
+    sampled = sampled_hadamard_transform(X, indices)
+    np.testing.assert_array_equal(sampled, hadamard_transform(X)[:, indices])
 
 
 def test_twice_is_a_multiple_of_the_identity_with_three_factors():
