@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import sklearn
 
 _MIB = 2**20
-_BLOCK_ROWS = 512  # larger blocks gain nothing in a matrix product and leave the cache
+_BLOCK_ROWS = 256  # larger blocks gain nothing in a matrix product and leave the cache
 
 
 def format_bytes(n_bytes: float) -> str:
@@ -91,7 +91,7 @@ def rows_per_block(
         Bytes of temporaries that one row needs.
     working_memory : float or None
         Budget in MiB; None reads scikit-learn's ``working_memory`` setting.
-    most : int, default=512
+    most : int, default=256
         Largest number of rows.
 
     Raises

@@ -25,9 +25,9 @@ class Auto(Method):
 
     ``method="auto"`` stands for it. The rules come from the benchmarks `frontier` and `sparse`:
 
-    * Rows with structure lie near few landmarks. Nystroem features have the least kernel error and
-      the best test scores of all methods at every number of components; centroids of k-means are
-      the best landmarks for prediction.
+    * Rows with structure lie near few landmarks. Nystroem features have the least kernel error of
+      all methods on every data set, and the best test scores of all features of the NTK on most;
+      centroids of k-means are the best landmarks for prediction on the larger ones.
     * Sparse rows of more than 10,000 columns have cosines near zero with each other and with all
       landmarks: a one-shot polynomial sketch is several times closer to a zonal kernel, in time
       that does not grow with the columns. Centroids would be dense there, so that other kernels

@@ -131,8 +131,8 @@ def test_bad_budget(value):
         (MIB, 1, 1),
         (MIB, 7.9, 4),
         (MIB, 8, 8),
-        (8, 64, 512),
-        (8, float("inf"), 512),
+        (8, 64, 256),
+        (8, float("inf"), 256),
     ],
 )
 def test_rows_per_block(row_bytes, working_memory, rows):
