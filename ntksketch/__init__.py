@@ -38,6 +38,7 @@ from ntksketch.features import (
     Resampled,
 )
 from ntksketch.kernels import kernel, kernel_diag, zonal
+from ntksketch.solvers import KernelRidgeSolution, solve_kernel_ridge
 
 __version__ = "0.1.0"
 
@@ -50,6 +51,7 @@ __all__ = [
     "Gegenbauer",
     "Gelu",
     "KernelErrorReport",
+    "KernelRidgeSolution",
     "LeakyRelu",
     "NTKClassifier",
     "NTKFeatures",
@@ -68,6 +70,7 @@ __all__ = [
     "kernel_diag",
     "mlp",
     "serial",
+    "solve_kernel_ridge",
     "suggest_n_components",
     "zonal",
 ]
