@@ -58,7 +58,7 @@ def read_archive(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         If it is no such file, or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return dict(archive)
     except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
