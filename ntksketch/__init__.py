@@ -24,6 +24,7 @@ from ntksketch.diagnostics import (
     suggest_n_components,
 )
 from ntksketch.estimators import (
+    ExactNTKRegressor,
     NTKClassifier,
     NTKFeatures,
     NTKKernel,
@@ -48,6 +49,7 @@ __all__ = [
     "Dense",
     "Elementwise",
     "Erf",
+    "ExactNTKRegressor",
     "Gegenbauer",
     "Gelu",
     "KernelErrorReport",

@@ -114,7 +114,7 @@ class StateFile:
         if str(arrays.get("format")) != _FORMAT:
             raise ValueError(f"{self.path} is no checkpoint of this version; {_REMEDY}")
         there = json.loads(str(arrays["problem"]))
-        for name in self.problem.keys() | there.keys():
+        for name in [*self.problem, *there]:
             if name != "architecture" and there.get(name) != self.problem.get(name):
                 self._refuse(name, there.get(name))
         rtol = 1e-4 if self.problem["dtype"] == "float32" else 1e-9
