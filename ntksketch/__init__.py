@@ -39,7 +39,7 @@ from ntksketch.features import (
     Resampled,
 )
 from ntksketch.kernels import kernel, kernel_diag, zonal
-from ntksketch.solvers import KernelRidgeSolution, solve_kernel_ridge
+from ntksketch.solvers import KernelRidgeSolution, solve_kernel_ridge, solve_nystroem_ridge
 
 __version__ = "0.1.0"
 
@@ -73,6 +73,7 @@ __all__ = [
     "mlp",
     "serial",
     "solve_kernel_ridge",
+    "solve_nystroem_ridge",
     "suggest_n_components",
     "zonal",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from ntksketch.architectures import Architecture
 from ntksketch.data.blocks import (
+    block_slices,
     budget_bytes,
     pad_rows,
     padded_rows,
+    rows_per_block,
     store_behind,
     tile_side,
     tile_slices,
@@ -224,3 +226,98 @@ def _mirrored(K: Any, diagonal: Any) -> jax.Array:
     """Return the lower triangle on both sides of a given diagonal."""
     lower = jnp.tril(K, -1)
     return lower + lower.T + jnp.diag(diagonal)
+
+
+class LandmarkProduct:
+    r"""Products with the kernel :math:`K_{nm}` of rows and landmarks, panel by panel of rows.
+
+    Panels that the budget leaves room for are kept; entries and sums are as in `KernelProduct`.
+
+    Parameters
+    ----------
+    target, kind
+        The kernel, resolved.
+    X, Z : ndarray or CSR of shapes (n, d) and (m, d)
+        Rows and landmarks of one dtype.
+    working_memory : float, default=None
+        Budget in MiB for temporaries and the panels that are kept.
+    """
+
+    def __init__(
+        self,
+        target: Architecture | ZonalKernel,
+        kind: str,
+        X: Any,
+        Z: Any,
+        working_memory: float | None = None,
+    ) -> None:
+        self.target, self.kind = target, kind
+        self.rows = prepare_rows(target, kind, X, X.dtype, "X")
+        self.landmarks = prepare_rows(target, kind, Z, X.dtype, "landmarks")
+        check_expansions(target, np.concatenate([self.rows.squares, self.landmarks.squares]))
+        n, m, itemsize = X.shape[0], Z.shape[0], X.dtype.itemsize
+        row_bytes = m * (_TEMPORARIES * itemsize + _COPIES * 8)
+        self.block = rows_per_block(row_bytes, working_memory)
+        self.height = padded_rows(n, self.block)
+        spare = budget_bytes(working_memory) - self.height * row_bytes
+        self._room = max(int(spare // (self.height * m * itemsize)), 0)  # panels
+        self._kept: dict[int, Any] = {}
+
+    def adjoint(self, U: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``K_nm' U`` for U of shape (n, c), in float64."""
+        U = U * self.rows.scales[:, None]
+        return self._sum(lambda i, K: _adjoint(K, pad_rows(U[i], self.height)), U.shape[1])
+
+    def normal(self, V: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``K_nm' W K_nm V`` for V of shape (m, c), in float64, in one pass."""
+        width, V = V.shape[1], _pad_columns(V * self.landmarks.scales[:, None])
+        weight = weight * self.rows.scales**2
+
+        def part(i: slice, K: Any) -> jax.Array:
+            return _normal(K, V, pad_rows(weight[i], self.height))
+
+        return self._sum(part, V.shape[1])[:, :width]
+
+    def _sum(self, part: Callable[[slice, Any], Any], width: int) -> NDArray[np.float64]:
+        """Add up what a function makes of each panel."""
+        result = np.zeros((len(self.landmarks.squares), width))
+
+        def parts() -> Iterator[tuple[Any]]:
+            for i in block_slices(len(self.rows.squares), self.block):
+                K = self._panel(i)
+                with precision(np.float64):
+                    computed = part(i, K)
+                yield (computed,)
+
+        def add(computed: Any) -> None:
+            result[:] += np.asarray(computed)
+
+        store_behind(parts(), add)
+        return result * self.landmarks.scales[:, None]
+
+    def _panel(self, i: slice) -> Any:
+        K = self._kept.get(i.start)
+        if K is None:
+            rows, landmarks = self.rows, self.landmarks
+            with precision(rows.squares.dtype):
+                K = kernel_block(
+                    self.target,
+                    self.kind,
+                    pad_rows(rows.X[i], self.height),
+                    landmarks.X,
+                    pad_rows(rows.squares[i], self.height),
+                    landmarks.squares,
+                )
+            if len(self._kept) < self._room:
+                self._kept[i.start] = K
+        return K
+
+
+@jax.jit
+def _adjoint(K: Any, U: Any) -> jax.Array:
+    return _product(K.T, U)
+
+
+@jax.jit
+def _normal(K: Any, V: Any, weight: Any) -> jax.Array:
+    return _product(K.T, weight[:, None] * _product(K, V))

@@ -4,7 +4,7 @@ import scipy.sparse as sp
 
 import ntksketch as ntk
 from ntksketch.kernels import products
-from ntksketch.kernels.products import KernelProduct
+from ntksketch.kernels.products import KernelProduct, LandmarkProduct
 
 RNG = np.random.default_rng(0)
 TARGETS = {
@@ -159,6 +159,54 @@ def test_widths_are_padded_to_powers_of_two(compilations):
     for width in (5, 6, 7, 8):
         assert operator.product(np.ones((30, width))).shape == (30, width)
     assert not compilations
+
+
+# ---------------------------------------------------------------------------------------------
+# Landmarks
+# ---------------------------------------------------------------------------------------------
+
+
+def landmark_product(target, X, Z, block, kept=0):
+    """Return the product with panels of so many rows, of which some are kept."""
+    entry = products._TEMPORARIES * X.itemsize + products._COPIES * 8
+    memory = block * Z.shape[0] * (entry + kept * X.itemsize) / 2**20
+    return LandmarkProduct(target, "ntk", X, Z, memory)
+
+
+@pytest.mark.parametrize("block", [1, 8, 64])
+@every_target
+def test_products_with_landmarks_are_those_of_the_matrix(target, block):
+    X, Z, weight = rows(), rows(11, seed=1), RNG.uniform(0, 2, 37)
+    operator = landmark_product(target, X, Z, block)
+    assert operator.block == block
+    K = ntk.kernel(target, X, Z)
+    U, V = RNG.standard_normal((37, 3)), RNG.standard_normal((11, 3))
+    np.testing.assert_allclose(operator.adjoint(U), K.T @ U, atol=1e-6)
+    expected = K.T @ (weight[:, None] * (K @ V))
+    atol = 1e-7 * np.abs(expected).max()
+    np.testing.assert_allclose(operator.normal(V, weight), expected, atol=atol)
+
+
+def test_products_with_landmarks_of_rows_whose_squares_underflow():
+    X, Z = rows(), rows(11, seed=1)
+    X[::2] *= 1e-200
+    Z[::3] *= 1e-200
+    K = ntk.kernel(ntk.mlp(1), X, Z)
+    U, V = RNG.standard_normal((37, 2)), RNG.standard_normal((11, 2))
+    operator = landmark_product(ntk.mlp(1), X, Z, 8)
+    np.testing.assert_allclose(operator.adjoint(U), K.T @ U, rtol=1e-6)
+    expected = K.T @ (K @ V)
+    np.testing.assert_allclose(operator.normal(V, np.ones(37)), expected, rtol=1e-6)
+
+
+def test_panels_within_the_budget_are_kept(monkeypatch):
+    X, Z, V = rows(), rows(11, seed=1), RNG.standard_normal((11, 2))
+    operator = landmark_product(ntk.mlp(1), X, Z, 8, kept=3)
+    calls = count_blocks(monkeypatch)
+    first = operator.normal(V, np.ones(37))
+    assert len(calls) == 5
+    np.testing.assert_array_equal(operator.normal(V, np.ones(37)), first)
+    assert len(calls) == 5 + 2
 
 
 def test_bad_rows():
