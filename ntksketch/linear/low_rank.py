@@ -42,7 +42,7 @@ class LowRank(NamedTuple):
         return R - self.vectors @ (shares * (self.vectors.T @ R))
 
 
-def low_rank(factor: NDArray) -> LowRank:
+def low_rank(factor: NDArray, *, overwrite: bool = False) -> LowRank:
     r"""Return the eigendecomposition of :math:`F F^\top` for a tall F.
 
     A QR and a singular value decomposition keep the digits of small eigenvalues, which those of
@@ -52,6 +52,8 @@ def low_rank(factor: NDArray) -> LowRank:
     ----------
     factor : ndarray of shape (n, r)
         F.
+    overwrite : bool, default=False
+        Whether its memory may be used, if it is float64 in Fortran order.
 
     Returns
     -------
@@ -61,9 +63,9 @@ def low_rank(factor: NDArray) -> LowRank:
     if 0 in factor.shape:
         return LowRank(np.zeros((len(factor), 0)), np.zeros(0))
     Q, R = scipy.linalg.qr(
-        np.array(factor, np.float64, order="F"),
+        np.asarray(factor, np.float64, order="F"),
         mode="economic",
-        overwrite_a=True,
+        overwrite_a=overwrite or factor.dtype != np.float64,
         check_finite=False,
     )
     rotation, singular, _ = scipy.linalg.svd(R, full_matrices=False, check_finite=False)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import get_blas_funcs
 
 from ntksketch.architectures import Architecture
 from ntksketch.data.blocks import require_memory
@@ -26,6 +27,8 @@ from ntksketch.solvers.problem import (
     whole_number,
 )
 from ntksketch.solvers.status import ConvergenceStatus
+
+(_dger,) = get_blas_funcs(["ger"], dtype=np.float64)
 
 _RANK = 4  # the preconditioner's rank is by default this times the root of the number of rows
 
@@ -289,6 +292,6 @@ def approximate_kernel(
         enough=float(problem.alphas.min()),
     )
     factor = np.array(factor, np.float64, order="F")
-    if unit is not None:
-        factor -= np.outer(unit, unit @ factor)
-    return low_rank(factor)
+    if unit is not None and factor.size:
+        factor = _dger(-1.0, unit, unit @ factor, a=factor, overwrite_a=1)
+    return low_rank(factor, overwrite=True)

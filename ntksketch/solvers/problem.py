@@ -173,6 +173,13 @@ class Controls:
             Rank of the preconditioner, for the report.
         described, sample
             What solutions depend on, and a sample of the kernel, see `StateFile`.
+
+        Returns
+        -------
+        result : CGResult
+            Where the iteration ended.
+        status : ConvergenceStatus
+            How good that is.
         """
         store = state = None
         if self.checkpoint is not None:

@@ -53,3 +53,13 @@ def test_float32_factors_are_decomposed_in_float64():
     U, _ = low_rank(F)
     assert U.dtype == np.float64
     np.testing.assert_allclose(U.T @ U, np.eye(6), atol=1e-13)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_factor_is_kept_unless_it_may_be_overwritten(order):
+    F = np.array(RNG.standard_normal((20, 6)), order=order)
+    before = F.copy()
+    kept = low_rank(F)
+    np.testing.assert_array_equal(F, before)
+    overwritten = low_rank(F, overwrite=True)
+    np.testing.assert_array_equal(overwritten.values, kept.values)
