@@ -13,6 +13,9 @@ Product = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 Precondition = Callable[[NDArray[np.float64], NDArray[np.intp]], NDArray[np.float64]]
 
 _PROGRESS = 0.5  # a restart that leaves more than this of the residual met rounding
+_ROUNDING = 1e3 * np.finfo(np.float64).eps  # cosines of directions and their products below
+
+_RUNNING, _ROUNDED, _INDEFINITE = range(3)  # where a system is
 
 
 class CGState(NamedTuple):
@@ -26,8 +29,9 @@ class CGState(NamedTuple):
         Products of the residuals with the preconditioned residuals.
     checked : ndarray of shape (c,), float64
         Relative residuals when last computed anew; infinite before.
-    failed : ndarray of shape (c,), bool
-        Where a direction had no positive curvature.
+    stopped : ndarray of shape (c,), int8
+        0 for systems that run, 1 where rounding left no direction, 2 where one had negative
+        curvature.
     iterations : ndarray of shape (c,), int
         Iterations of each right-hand side.
     iteration : int
@@ -39,7 +43,7 @@ class CGState(NamedTuple):
     direction: NDArray[np.float64]
     energy: NDArray[np.float64]
     checked: NDArray[np.float64]
-    failed: NDArray[np.bool_]
+    stopped: NDArray[np.int8]
     iterations: NDArray[np.int64]
     iteration: int
 
@@ -58,11 +62,12 @@ class CGResult:
         Norms of the residuals, computed anew, relative to the right-hand sides.
     iterations : ndarray of shape (c,), int
         Iterations of each right-hand side.
-    converged, failed : ndarray of shape (c,), bool
-        Where the residual is within the tolerance, and where a direction had no positive
-        curvature. Where neither holds, the cap on iterations or rounding was in the way.
+    converged : ndarray of shape (c,), bool
+        Where the residual is within the tolerance.
+    indefinite : ndarray of shape (c,), bool
+        Where it is not because a direction had negative curvature, or a product was NaN.
     stagnated : ndarray of shape (c,), bool
-        Where it was rounding.
+        Where it is not because of rounding. What remains met the cap on iterations.
     """
 
     solution: NDArray[np.float64]
@@ -70,7 +75,7 @@ class CGResult:
     residuals: NDArray[np.float64]
     iterations: NDArray[np.int64]
     converged: NDArray[np.bool_]
-    failed: NDArray[np.bool_]
+    indefinite: NDArray[np.bool_]
     stagnated: NDArray[np.bool_]
 
 
@@ -180,10 +185,11 @@ def conjugate_gradients(
         residual = systems.project(raw)
         relative = _divide(np.linalg.norm(residual, axis=0), scales)
         converged = relative <= tolerance
-        settled = ~np.isin(everything, _unfinished(state, limits))
-        stagnated = settled & ~converged & ~state.failed
-        stagnated &= ~(relative <= _PROGRESS * state.checked)
-        again = np.flatnonzero(settled & ~converged & ~state.failed & ~stagnated)
+        indefinite = ~converged & (state.stopped == _INDEFINITE)
+        missed = ~converged & ~indefinite
+        missed[_unfinished(state, limits)] = False  # those that the cap stops
+        gained = relative <= _PROGRESS * state.checked
+        stagnated, again = missed & ~gained, np.flatnonzero(missed & gained)
         if state.iteration >= max_iter or not len(again):
             break
         state = _restart(systems, state, again, residual[:, again], relative[again])
@@ -195,7 +201,7 @@ def conjugate_gradients(
         residuals=relative,
         iterations=state.iterations,
         converged=converged,
-        failed=state.failed & ~converged,
+        indefinite=indefinite,
         stagnated=stagnated,
     )
 
@@ -210,16 +216,16 @@ def _start(systems: ShiftedSystems) -> CGState:
         direction=direction,
         energy=_dots(residual, direction),
         checked=np.full(len(columns), np.inf),
-        failed=np.zeros(len(columns), bool),
+        stopped=np.full(len(columns), _RUNNING, np.int8),
         iterations=np.zeros(len(columns), np.int64),
         iteration=0,
     )
 
 
 def _unfinished(state: CGState, limits: NDArray) -> NDArray[np.intp]:
-    """Return the systems whose recurrence is above its limit, without those that failed."""
+    """Return the systems that run and whose recurrence is above its limit."""
     above = np.linalg.norm(state.residual, axis=0) > limits
-    return np.flatnonzero(above & ~state.failed)
+    return np.flatnonzero(above & (state.stopped == _RUNNING))
 
 
 def _step(systems: ShiftedSystems, state: CGState, columns: NDArray[np.intp]) -> CGState:
@@ -227,22 +233,24 @@ def _step(systems: ShiftedSystems, state: CGState, columns: NDArray[np.intp]) ->
     direction, energy = state.direction[:, columns], state.energy[columns]
     product = systems.project(systems.apply(direction, columns))
     curvature = _dots(direction, product)
+    sizes = np.linalg.norm(direction, axis=0) * np.linalg.norm(product, axis=0)
     good = (curvature > 0) & (energy > 0)  # not for NaN
+    rounded = ~good & ((np.abs(curvature) <= _ROUNDING * sizes) | (energy <= 0))
     step = np.where(good, _divide(energy, curvature), 0.0)
-    residual = np.where(good, state.residual[:, columns] - step * product, 0)
+    # projected again: rounding along the constraint would never leave the residual, and would grow
+    # from direction to direction
+    residual = systems.project(state.residual[:, columns] - step * product)
     preconditioned = systems.solve_roughly(residual, columns)
     renewed = _dots(residual, preconditioned)
-    failed = state.failed.copy()
-    failed[columns] = ~good
+    onward = systems.project(preconditioned + _divide(renewed, energy) * direction)
+    stopped = np.select([good, rounded], [_RUNNING, _ROUNDED], _INDEFINITE)
     kept = columns[good]
     return state._replace(
         solution=_put(state.solution, kept, (state.solution[:, columns] + step * direction), good),
         residual=_put(state.residual, kept, residual, good),
-        direction=_put(
-            state.direction, kept, preconditioned + _divide(renewed, energy) * direction, good
-        ),
+        direction=_put(state.direction, kept, onward, good),
         energy=_put(state.energy, kept, renewed, good),
-        failed=failed,
+        stopped=_put(state.stopped, columns, stopped),
         iterations=_put(state.iterations, kept, state.iterations[columns] + 1, good),
         iteration=state.iteration + 1,
     )
@@ -262,6 +270,7 @@ def _restart(
         direction=_put(state.direction, columns, direction),
         energy=_put(state.energy, columns, _dots(residual, direction)),
         checked=_put(state.checked, columns, relative),
+        stopped=_put(state.stopped, columns, np.full(len(columns), _RUNNING)),
     )
 
 

@@ -87,11 +87,11 @@ def _judge(result: CGResult, tolerance: float, can_resume: bool) -> tuple[Kind, 
     if not missed.any():
         return "converged", "", ""
     counts = f"of {missed.size} systems"
-    if result.failed.any():
+    if result.indefinite.any():
         return (
             "indefinite",
-            f"{result.failed.sum()} {counts} met a direction in which kernel plus alpha is not "
-            "positive, and stopped there",
+            f"{result.indefinite.sum()} {counts} met a direction in which kernel plus alpha is "
+            "negative, and stopped there",
             "use a larger alpha, or float64 rows: float32 leaves the kernel negative eigenvalues "
             "of about 1e-7 of its largest",
         )

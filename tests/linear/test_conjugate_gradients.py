@@ -57,7 +57,7 @@ def test_iterates_are_the_textbooks(n_iter, preconditioned):
         expected = textbook(shifted, systems.right[:, j], n_iter, inverse)
         np.testing.assert_allclose(result.solution[:, j], expected, rtol=1e-9, atol=1e-12)
     assert not result.converged.any()
-    assert not (result.failed | result.stagnated).any()
+    assert not (result.indefinite | result.stagnated).any()
     assert np.all(result.iterations == n_iter)
 
 
@@ -84,6 +84,19 @@ def test_constraint_is_the_bordered_system():
         found = np.append(result.solution[:, j], result.multipliers[j])
         np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(unit @ result.solution, 0, atol=1e-12)
+
+
+def test_rounding_along_the_constraint_does_not_grow():
+    unit = np.ones(60) / np.sqrt(60)
+    A = matrix(60) + 1e6 * np.outer(unit, unit) + np.outer(unit, np.arange(60.0))
+    A = (A + A.T) / 2 + 1e4 * np.eye(60)
+    B = np.random.default_rng(0).standard_normal((60, 2))
+    scales = np.geomspace(1, 1e3, 60)[:, None]
+    systems = ShiftedSystems(A.__matmul__, B, np.ones(2), unit, lambda R, columns: scales * R)
+    result = run(systems, tolerance=1e-17, max_iter=2000)
+    assert result.stagnated.all()  # and not: ran off until the cap
+    assert result.residuals.max() < 1e-12
+    np.testing.assert_allclose(unit @ result.solution, 0, atol=1e-15)
 
 
 def test_a_constraint_along_the_right_hand_side_leaves_nothing_to_solve():
@@ -147,7 +160,7 @@ def test_cap_on_iterations():
     _, systems = problem()
     result = run(systems, max_iter=4)
     assert np.all(result.iterations == 4)
-    assert not (result.converged | result.failed | result.stagnated).any()
+    assert not (result.converged | result.indefinite | result.stagnated).any()
     expected = systems.right - systems.apply(result.solution, np.arange(3))
     np.testing.assert_allclose(
         result.residuals,
@@ -159,16 +172,26 @@ def test_negative_curvature_stops_its_system_only():
     A = np.diag([5.0, 3.0, 1.0, -2.0])
     systems = ShiftedSystems(A.__matmul__, np.ones((4, 2)), np.array([1.0, 4.0]))
     result = run(systems)
-    assert result.failed.tolist() == [True, False]
+    assert result.indefinite.tolist() == [True, False]
     assert result.converged.tolist() == [False, True]
     assert np.isfinite(result.solution).all()
     np.testing.assert_allclose(result.solution[:, 1], 1 / (np.diagonal(A) + 4))
 
 
+def test_a_preconditioner_that_rounding_made_indefinite_is_no_verdict_on_the_matrix():
+    _, systems = problem(condition=100)
+    wrong = ShiftedSystems(
+        systems.product, systems.right, systems.shifts, None, lambda R, columns: -R
+    )
+    result = run(wrong)
+    assert result.stagnated.all()
+    assert not result.indefinite.any()
+
+
 def test_nan_in_a_product_is_no_convergence():
     systems = ShiftedSystems(lambda V: np.full_like(V, np.nan), np.ones((4, 1)), np.ones(1))
     result = run(systems)
-    assert result.failed.all()
+    assert result.indefinite.all()
     assert not result.converged.any()
     assert np.all(result.solution == 0)
 

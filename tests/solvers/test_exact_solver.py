@@ -260,7 +260,7 @@ def test_the_factorisation_stops_where_more_rank_gains_nothing():
     X, Y, _ = data()
     trace = ntk.kernel_diag(ARCHITECTURE, X).sum()
     solution = solve(X, Y, [0.3 * trace, trace], rank=80, tolerance=1e-6)
-    assert solution.status.rank < 20
+    assert solution.status.rank < 40
     assert solution.status.iterations.max() <= 12  # condition number 2: a factor of 5.8 each
 
 
