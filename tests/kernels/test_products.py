@@ -21,7 +21,7 @@ def rows(n=37, d=5, seed=0):
     """Return rows with repetitions, a row of zeros and parallel ones."""
     X = np.random.default_rng(seed).standard_normal((n, d))
     X[np.abs(X) < 0.3] = 0
-    X[3], X[-1], X[5] = X[20], 0, -2 * X[21]
+    X[3], X[-1], X[5] = X[n - 2], 0, -2 * X[n - 3]
     return X
 
 
