@@ -301,11 +301,12 @@ def test_the_seed_decides_and_none_is_another_one():
 
 
 def test_any_number_of_tiles_compiles_once(compilations):
-    X, Y, new = data(150, d=6)
-    options = {"working_memory": 0.012, "rank": 0, "tolerance": 1e-3}
-    solve(X, Y, **options).predict(new, working_memory=0.012)
+    X, Y, _ = data(150, d=6)
+    memory = {"working_memory": 0.012}  # tiles of 16 rows
+    options = {"rank": 0, "tolerance": 1e-3, **memory}
+    solve(X, Y, **options).predict(X[:40], **memory)
     compilations.clear()
-    solve(X[:133], Y[:133], **options).predict(new[:7], working_memory=0.012)
+    solve(X[:133], Y[:133], **options).predict(X[:77], **memory)
     assert not compilations
 
 
