@@ -30,7 +30,8 @@ def write_archive(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> No
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
-            np.savez(file, **{name: np.asarray(value) for name, value in arrays.items()})
+            values: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
+            np.savez(file, **values)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import scipy.linalg
@@ -62,7 +62,7 @@ def low_rank(factor: NDArray, *, overwrite: bool = False) -> LowRank:
     """
     if 0 in factor.shape:
         return LowRank(np.zeros((len(factor), 0)), np.zeros(0))
-    Q, R = scipy.linalg.qr(
+    Q, R = cast(Any, scipy.linalg.qr)(
         np.asarray(factor, np.float64, order="F"),
         mode="economic",
         overwrite_a=overwrite or factor.dtype != np.float64,

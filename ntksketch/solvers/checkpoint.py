@@ -65,7 +65,7 @@ class Checkpoint:
                 continue
             if isinstance(value, bool) or not isinstance(value, number):
                 raise TypeError(f"{name} must be a number or None, got {value!r}")
-            if not value > 0:
+            if not float(value) > 0:
                 raise ValueError(f"{name} must be positive, got {value!r}")
 
 
@@ -122,8 +122,8 @@ class StateFile:
         same = arrays["sample"].shape == self.sample.shape
         if not (same and np.allclose(arrays["sample"], self.sample, rtol, rtol * scale)):
             self._refuse("architecture", there["architecture"])
-        state = CGState(**{name: arrays[name] for name in CGState._fields})
-        state = state._replace(iteration=int(state.iteration))
+        fields: dict[str, Any] = {name: arrays[name] for name in CGState._fields}
+        state = CGState(**{**fields, "iteration": int(fields["iteration"])})
         self._saved_iteration = state.iteration
         return state
 
