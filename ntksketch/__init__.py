@@ -24,6 +24,7 @@ from ntksketch.diagnostics import (
     suggest_n_components,
 )
 from ntksketch.estimators import (
+    ExactNTKRegressor,
     NTKClassifier,
     NTKFeatures,
     NTKKernel,
@@ -38,6 +39,7 @@ from ntksketch.features import (
     Resampled,
 )
 from ntksketch.kernels import kernel, kernel_diag, zonal
+from ntksketch.solvers import KernelRidgeSolution, solve_kernel_ridge, solve_nystroem_ridge
 
 __version__ = "0.1.0"
 
@@ -47,9 +49,11 @@ __all__ = [
     "Dense",
     "Elementwise",
     "Erf",
+    "ExactNTKRegressor",
     "Gegenbauer",
     "Gelu",
     "KernelErrorReport",
+    "KernelRidgeSolution",
     "LeakyRelu",
     "NTKClassifier",
     "NTKFeatures",
@@ -68,6 +72,8 @@ __all__ = [
     "kernel_diag",
     "mlp",
     "serial",
+    "solve_kernel_ridge",
+    "solve_nystroem_ridge",
     "suggest_n_components",
     "zonal",
 ]

@@ -38,6 +38,7 @@ RANKS = {
     "dynamics": 3,
     "diagnostics": 3,
     "distributed": 3,
+    "solvers": 3,
     "estimators": 4,
     "ntksketch": 5,  # the package itself, whose __init__ only re-exports
     "cli": 6,
@@ -252,10 +253,11 @@ WITHOUT_EXAMPLE = {
     "Serial",  # made by serial, which has one
     "ZonalKernel",  # made by zonal.ntk and zonal.nngp, which have one
     "KernelErrorReport",  # made by check_features, which has one
+    "KernelRidgeSolution",  # made by solve_kernel_ridge, which has one
 }
 
 # Dataclasses that functions return list attributes, every field, in place of parameters.
-RESULTS = {"KernelErrorReport"}
+RESULTS = {"KernelErrorReport", "KernelRidgeSolution"}
 
 
 def public_objects():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,26 @@ def block_slices(n_rows: int, block_rows: int) -> Iterator[slice]:
     """Yield the slices of consecutive blocks; only the last may be shorter."""
     for start in range(0, n_rows, block_rows):
         yield slice(start, min(start + block_rows, n_rows))
+
+
+def tile_slices(n: int, p: int, tile: int, symmetric: bool) -> Iterator[tuple[slice, slice]]:
+    """Yield the rows and columns of square tiles; the lower triangle's only if symmetric."""
+    for i in block_slices(n, tile):
+        for j in block_slices(p, tile):
+            if symmetric and j.start > i.start:
+                break
+            yield i, j
+
+
+def store_behind(items: Iterable[tuple[Any, ...]], store: Callable[..., None]) -> None:
+    """Call `store` on each item while the next one is being computed on the device."""
+    pending = None
+    for item in items:
+        if pending is not None:
+            store(*pending)
+        pending = item
+    if pending is not None:
+        store(*pending)
 
 
 def padded_rows(n_rows: int, block_rows: int) -> int:

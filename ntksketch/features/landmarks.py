@@ -14,11 +14,11 @@ from ntksketch.architectures import Architecture
 from ntksketch.data.blocks import block_slices
 from ntksketch.features.principal import leading_eigenvectors
 from ntksketch.kernels import ZonalKernel, kernel, kernel_diag
+from ntksketch.kernels.pivoted_cholesky import pivoted_cholesky
 
 _ROWS_PER_CENTROID = 4  # that k-means reads, once each; 8 gain nothing in error, little in score
 _BATCH = 4096  # rows between updates of the centroids
-_BLOCK = 120  # proposals of randomly pivoted Cholesky at a time
-_ROUNDING = 1e-6  # of the trace: pivots below are rounding
+_ROUNDING = 1e-6  # of the trace: ridges below are rounding
 
 Target = Architecture | ZonalKernel
 
@@ -135,78 +135,16 @@ def rpcholesky_landmarks(
 ) -> Any:
     """Sample rows by accelerated randomly pivoted Cholesky.
 
-    Pivots are drawn in proportion to the diagonal of what the landmarks so far leave of the
-    kernel; a block of proposals is thinned by rejection to the distribution of single draws.
-
     References
     ----------
-    Chen, Epperly, Tropp, Webber (2022), "Randomly pivoted Cholesky", arXiv:2207.06503. Epperly,
-    Tropp, Webber (2024), "Embrace rejection: kernel matrix approximation by accelerated randomly
-    pivoted Cholesky", arXiv:2410.03969.
+    Chen, Epperly, Tropp, Webber (2022), arXiv:2207.06503; Epperly, Tropp, Webber (2024),
+    arXiv:2410.03969.
     """
-    n = X.shape[0]
-    roots = np.sqrt(weight)
-    diagonal = kernel_diag(target, X, kind=kind).astype(np.float64) * roots**2
-    least = _ROUNDING * diagonal.sum() / n
-    factor = np.zeros((n, m), X.dtype)
-    chosen: list[int] = []
-    while len(chosen) < m and diagonal.max() > least:
-        done = len(chosen)
-        proposals = rng.choice(n, size=min(_BLOCK, m), p=diagonal / diagonal.sum())
-        scale = roots[proposals]
-        left = scale[:, None] * kernel(target, X[proposals], kind=kind).astype(np.float64) * scale
-        left -= factor[proposals, :done].astype(np.float64) @ factor[proposals, :done].T
-        kept, triangle = reject(rng, left, diagonal[proposals], m - done)
-        if not kept:
-            continue
-        pivots = proposals[kept]
-        columns = kernel(target, X, X[pivots], kind=kind) * (roots[:, None] * roots[pivots])
-        columns -= factor[:, :done] @ factor[pivots, :done].T
-        solved = scipy.linalg.solve_triangular(triangle, columns.T.astype(np.float64), lower=True)
-        factor[:, done : done + len(kept)] = solved.T
-        diagonal = np.maximum(diagonal - np.einsum("ij,ij->j", solved, solved), 0)
-        diagonal[pivots] = 0
-        chosen += pivots.tolist()
-    if len(chosen) < m:  # the rest is rounding: any other rows do
-        others = np.setdiff1d(np.arange(n), chosen)
-        chosen += rng.permutation(others)[: m - len(chosen)].tolist()
-    return X[np.sort(np.array(chosen))]
-
-
-def reject(
-    rng: np.random.Generator, left: NDArray, bound: NDArray, most: int
-) -> tuple[list[int], NDArray[np.float64]]:
-    """Thin proposals drawn in proportion to `bound` to draws by what their predecessors leave.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Decides.
-    left : ndarray of shape (b, b)
-        Kernel of the proposals that earlier landmarks leave; overwritten.
-    bound : ndarray of shape (b,)
-        Its diagonal, by which the proposals were drawn.
-    most : int
-        Number of proposals that may be kept.
-
-    Returns
-    -------
-    kept : list of int
-        The proposals kept.
-    triangle : ndarray of shape (len(kept), len(kept))
-        The Cholesky factor of their kernel.
-    """
-    kept: list[int] = []
-    columns = []
-    for i, accept in enumerate(rng.random(len(bound))):
-        pivot = left[i, i]
-        if len(kept) == most or pivot <= 0 or accept * bound[i] >= pivot:
-            continue
-        column = left[:, i] / np.sqrt(pivot)
-        left -= np.outer(column, column)
-        kept.append(i)
-        columns.append(column)
-    return kept, np.tril(np.array(columns).T[kept]) if kept else np.zeros((0, 0))
+    pivots, _ = pivoted_cholesky(rng, target, kind, X, m, weight)
+    if len(pivots) < m:  # the rest is rounding: any other rows do
+        others = np.setdiff1d(np.arange(X.shape[0]), pivots)
+        pivots = np.append(pivots, rng.permutation(others)[: m - len(pivots)])
+    return X[np.sort(pivots)]
 
 
 def _sample(rng: np.random.Generator, scores: NDArray, m: int) -> NDArray[np.intp]:

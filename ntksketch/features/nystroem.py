@@ -231,9 +231,8 @@ class NystroemMap:
         """Landmarks, their squared norms and the whitening matrix."""
         return self._with(self._whitening[0])
 
-    @functools.cached_property
-    def _whitening(self) -> tuple[NDArray, float, int]:
-        r"""Return the matrix :math:`L^{-\top}` in the rows' dtype, the jitter and the rank."""
+    def factorise(self) -> tuple[NDArray[np.float64], float, int]:
+        """Return the lower Cholesky factor of the landmarks' kernel, the jitter and the rank."""
         K = self._kernel()
         for jitter in self._jitters(K):
             try:
@@ -245,6 +244,12 @@ class NystroemMap:
             raise ValueError(_INDEFINITE)
         rounding = np.sqrt(np.finfo(self.landmarks.dtype).eps) * K.diagonal().max()
         rank = int((factor.diagonal() ** 2 > max(_NUMERICAL_RANK * jitter, rounding)).sum())
+        return factor, jitter, rank
+
+    @functools.cached_property
+    def _whitening(self) -> tuple[NDArray, float, int]:
+        r"""Return the matrix :math:`L^{-\top}` in the rows' dtype, the jitter and the rank."""
+        factor, jitter, rank = self.factorise()
         inverse, _ = _dtrtri(factor, lower=1, overwrite_c=1)
         return np.ascontiguousarray(inverse.T, dtype=self.landmarks.dtype), jitter, rank
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from ntksketch.data.blocks import (
     padded_rows,
     require_memory,
     rows_per_block,
+    store_behind,
 )
 from ntksketch.features.base import FeatureMap
 from ntksketch.kernels.gram import precision
@@ -54,15 +56,9 @@ def transform_blocks(
     with precision(X.dtype):
         params = jax.tree.map(lambda a: _place(a, X.dtype), feature_map.params)
         on_device = feature_map._replace(params=params)
-        pending = None  # the block before this one, still being computed
-        for part in block_slices(n, rows):
-            block = pad_rows(X[part], height)
-            features = on_device.apply(block)
-            if pending is not None:
-                _store(Z, *pending)
-            pending = part, features
-        if pending is not None:
-            _store(Z, *pending)
+        parts = block_slices(n, rows)
+        blocks = ((part, on_device.apply(pad_rows(X[part], height))) for part in parts)
+        store_behind(blocks, functools.partial(_store, Z))
     return Z
 
 

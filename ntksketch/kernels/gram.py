@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,12 @@ from sklearn.utils import check_array
 from ntksketch.architectures import Architecture, Dense, Elementwise
 from ntksketch.architectures.layers import as_layers
 from ntksketch.data.blocks import (
-    block_slices,
     pad_rows,
     padded_rows,
     require_memory,
+    store_behind,
     tile_side,
+    tile_slices,
 )
 from ntksketch.kernels.cosines import cosines
 from ntksketch.kernels.hermite import warn_of_truncation
@@ -233,26 +234,60 @@ def kernel(
         f"the exact kernel matrix of {n:,} x {p:,} {dtype} entries",
         "give fewer rows, ask for blocks of rows (Y=...), or use NTKFeatures, which never forms it",
     )
-    tile = tile_side(_TEMPORARIES * dtype.itemsize, working_memory)
-    rows = squared_norms(X, dtype)
-    columns = rows if symmetric else squared_norms(Y, dtype)
-    diagonal = _diagonal(architecture, kind, rows, "X")
-    if not symmetric:
-        _diagonal(architecture, kind, columns, "Y")
-    check_expansions(architecture, rows if symmetric else np.concatenate([rows, columns]))
-    short_rows = short_columns = np.empty(0, np.intp)
-    if is_homogeneous(architecture):
-        X, rows, short_rows = _stretch(X, rows)
-        Y, columns, short_columns = (X, rows, short_rows) if symmetric else _stretch(Y, columns)
+    left = prepare_rows(architecture, kind, X, dtype, "X")
+    right = left if symmetric else prepare_rows(architecture, kind, Y, dtype, "Y")
+    norms = left.squares if symmetric else np.concatenate([left.squares, right.squares])
+    check_expansions(architecture, norms)
     K = np.empty((n, p), dtype)
     with precision(dtype):
         block = functools.partial(kernel_block, architecture, kind)
-        fill(K, block, X, Y, rows, columns, tile, symmetric)
-    K[short_rows] /= _STRETCH[dtype]
-    K[:, short_columns] /= _STRETCH[dtype]
+        tile = tile_side(_TEMPORARIES * dtype.itemsize, working_memory)
+        fill(K, block, left.X, right.X, left.squares, right.squares, tile, symmetric)
+    K[left.short] /= _STRETCH[dtype]
+    K[:, right.short] /= _STRETCH[dtype]
     if symmetric:
-        np.fill_diagonal(K, diagonal)
+        np.fill_diagonal(K, left.diagonal)
     return K
+
+
+class PreparedRows(NamedTuple):
+    """Rows as their kernel is computed from them.
+
+    Attributes
+    ----------
+    X : ndarray or CSR of shape (n, d)
+        Rows; some are multiplied by a power of two where the kernel is homogeneous.
+    squares : ndarray of shape (n,)
+        Their squared norms.
+    short : ndarray of int
+        Which of them are multiplied.
+    diagonal : ndarray of shape (n,)
+        The kernel of each row with itself.
+    """
+
+    X: Any
+    squares: np.ndarray
+    short: NDArray[np.intp]
+    diagonal: np.ndarray
+
+    @property
+    def scales(self) -> NDArray[np.float64]:
+        """Factors of shape (n,) that take the kernel of `X` back to that of the rows given."""
+        scales = np.ones(len(self.squares))
+        scales[self.short] = 1 / _STRETCH[self.squares.dtype]
+        return scales
+
+
+def prepare_rows(
+    target: Architecture | ZonalKernel, kind: str, X: Any, dtype: Any, name: str
+) -> PreparedRows:
+    """Check that the kernel of rows is finite, and stretch rows whose squares underflow."""
+    squares = squared_norms(X, dtype)
+    diagonal = _diagonal(target, kind, squares, name)
+    short = np.empty(0, np.intp)
+    if is_homogeneous(target):
+        X, squares, short = _stretch(X, squares)
+    return PreparedRows(X, squares, short, diagonal)
 
 
 def _stretch(X: Any, norms: np.ndarray) -> tuple[Any, np.ndarray, NDArray[np.intp]]:
@@ -337,23 +372,18 @@ def fill(
         Whether Y is X.
     """
     height, width = padded_rows(len(rows), tile), padded_rows(len(columns), tile)
-    pending = None
-    for i in block_slices(len(rows), tile):
+
+    def values(i: slice, j: slice) -> Any:
         left = pad_rows(X[i].astype(K.dtype, copy=False), height)
-        for j in block_slices(len(columns), tile):
-            if symmetric and j.start > i.start:
-                break
-            right = pad_rows(Y[j].astype(K.dtype, copy=False), width)
-            norms = pad_rows(rows[i], height), pad_rows(columns[j], width)
-            values = block(left, right, *norms)
-            if pending is not None:
-                _store(K, *pending, symmetric)
-            pending = i, j, values
-    if pending is not None:
-        _store(K, *pending, symmetric)
+        right = pad_rows(Y[j].astype(K.dtype, copy=False), width)
+        return block(left, right, pad_rows(rows[i], height), pad_rows(columns[j], width))
+
+    tiles = tile_slices(len(rows), len(columns), tile, symmetric)
+    store = functools.partial(_store, K, symmetric)
+    store_behind(((i, j, values(i, j)) for i, j in tiles), store)
 
 
-def _store(K, i, j, values, symmetric):
+def _store(K, symmetric, i, j, values):
     values = np.asarray(values)[..., : i.stop - i.start, : j.stop - j.start]
     if symmetric and i == j:  # a tile's own rounding need not be symmetric
         values = np.tril(values) + np.tril(values, -1).swapaxes(-1, -2)

@@ -14,7 +14,9 @@ from ntksketch.data.blocks import (
     padded_rows,
     require_memory,
     rows_per_block,
+    store_behind,
     tile_side,
+    tile_slices,
 )
 
 MIB = 2**20
@@ -188,3 +190,36 @@ def test_pad_rows_appends_zeros(shape, dtype):
     assert padded.dtype == dtype
     np.testing.assert_array_equal(padded, np.concatenate([block, np.zeros((2, *shape[1:]))]))
     assert pad_rows(block, 3) is block
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize(("n", "p"), [(0, 0), (1, 1), (8, 8), (11, 11)])
+def test_tiles_cover_the_pairs_once(n, p, symmetric):
+    covered = np.zeros((n, p), int)
+    for i, j in tile_slices(n, p, 4, symmetric):
+        covered[i, j] += 1
+        if symmetric and i != j:
+            covered[j, i] += 1
+    assert (covered == 1).all()
+
+
+def test_tiles_of_other_rows():
+    covered = np.zeros((5, 9), int)
+    for i, j in tile_slices(5, 9, 4, False):
+        covered[i, j] += 1
+    assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_items_are_stored_in_order_one_behind(count):
+    log = []
+
+    def items():
+        for i in range(count):
+            log.append(("computed", i))
+            yield i, -i
+
+    store_behind(items(), lambda i, j: log.append(("stored", i, j)))
+    assert [entry[1] for entry in log if entry[0] == "stored"] == list(range(count))
+    if count > 1:
+        assert log[:3] == [("computed", 0), ("computed", 1), ("stored", 0, 0)]

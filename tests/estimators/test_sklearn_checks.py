@@ -17,6 +17,7 @@ PREDICTORS = [
     ntk.NTKClassifier(
         ntk.mlp(depth=2, bias_std=0.1), ntk.RandomFeatures(hidden_components=16), n_components=32
     ),
+    ntk.ExactNTKRegressor(ntk.mlp(depth=1, bias_std=0.1), tolerance=1e-10),
 ]
 
 OF_ALL = (

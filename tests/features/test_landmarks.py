@@ -5,7 +5,8 @@ import scipy.sparse as sp
 from feature_statistics import N_ERRORS, SEEDS, draw, relative_error
 
 import ntksketch as ntk
-from ntksketch.features.landmarks import SELECTIONS, reject, ridge_leverage_scores
+from ntksketch.features.landmarks import SELECTIONS, ridge_leverage_scores
+from ntksketch.kernels.pivoted_cholesky import reject
 
 ARCHITECTURE = ntk.mlp(1)
 ROWS = np.random.default_rng(0).standard_normal((60, 4))
