@@ -40,10 +40,8 @@ class IterableSource(Source):
     def fingerprint(self) -> NoReturn:  # noqa: D102
         raise SourceError("iterable: what comes is not known before it is read, nor afterwards")
 
-    def _rows(self, start: int, stop: int) -> NoReturn:
+    def _place(self, start: int, stop: int) -> NoReturn:
         raise SourceError("iterable: it has no rows to seek; read it once, by blocks()")
-
-    _target_rows = _rows
 
     def blocks(self, n_rows: int | None = None, *, start: int = 0) -> Iterator[Block]:  # noqa: D102
         if start:
