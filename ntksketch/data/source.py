@@ -157,7 +157,7 @@ class Source:
             Rows of a block; only the last may have fewer. None takes as many as scikit-learn's
             ``working_memory`` has room for, at most 8,192.
         start : int, default=0
-            Row to begin with.
+            Row to begin with, a multiple of `n_rows`.
 
         Returns
         -------
@@ -169,7 +169,10 @@ class Source:
         SourceError
             Once a block cannot be used; the message has its number, counted from row 0.
         """
-        return self._blocks(self._block_rows(n_rows), start)
+        height = self._block_rows(n_rows)
+        if start % height:
+            raise ValueError(f"start must be a multiple of {height} rows, got {start}")
+        return self._blocks(height, start)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return a cheap identity of the rows: another one means that they changed.

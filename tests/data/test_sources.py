@@ -106,6 +106,8 @@ def test_slices_outside_the_rows_are_refused(way, tmp_path):
             source.read(start, stop)
     with pytest.raises(ValueError, match="n_rows must be at least 1, got 0"):
         source.blocks(0)
+    with pytest.raises(ValueError, match="start must be a multiple of 4 rows, got 3"):
+        source.blocks(4, start=3)
 
 
 @ways
