@@ -53,6 +53,13 @@ class ZarrStore:
             shutil.rmtree(self._path)
 
     def sync(self) -> None:
-        """Bring every chunk to the disk."""
-        for path in [*self._path.rglob("*"), self._path]:
-            sync(path)
+        """Remove what a killed process left of chunks half written; bring the rest to the disk."""
+        metadata = self._zarr.open_array(str(self._path), mode="r").metadata
+        n_chunks = -(-self._shape[0] // self._chunks[0])
+        keys = {"zarr.json", *(metadata.encode_chunk_key((i, 0)) for i in range(n_chunks))}
+        for path in list(self._path.rglob("*")):
+            if path.is_file() and path.relative_to(self._path).as_posix() not in keys:
+                path.unlink()
+            else:
+                sync(path)
+        sync(self._path)
