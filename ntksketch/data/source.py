@@ -222,9 +222,7 @@ class Source:
         return n_rows
 
     def _blocks(self, n_rows: int, first: int) -> Iterator[Block]:
-        for rows in block_slices(self.shape[0] or 0, n_rows):
-            if rows.start < first:
-                continue
+        for rows in block_slices(self.shape[0] or 0, n_rows, first):
             at = self._block_place(rows.start // n_rows, rows.start, rows.stop)
             X = self._read_rows(rows.start, rows.stop, at)
             y = self._read_targets(rows.start, rows.stop, at) if self.has_targets else None

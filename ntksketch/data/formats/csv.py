@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntksketch.data.formats.lines import LineIndex
+from ntksketch.data.formats.parsed import ParsedSource
 from ntksketch.data.source import Source, SourceError
 
 
@@ -24,7 +25,7 @@ def open_file(
     return CSVSource(path, targets=targets, header=header, delimiter=delimiter)
 
 
-class CSVSource(Source):
+class CSVSource(ParsedSource):
     """Rows of a text file, all float64.
 
     Parameters
@@ -49,37 +50,23 @@ class CSVSource(Source):
         self._header = int(not _all_numbers(cells) if header is None else header)
         names = cells if self._header else [str(j) for j in range(len(cells))]
         self._names, self._target = names, _target_column(path, names, targets)
-        self._parsed: tuple[tuple[int, int], NDArray] | None = None
         super().__init__(
             str(path),
             "csv",
             (self._index.n_rows - self._header, len(names) - (self._target is not None)),
             np.float64,
             targets=targets if self._target is None else None,
+            own_targets=self._target is not None,
             files=[path],
         )
 
-    @property
-    def has_targets(self) -> bool:  # noqa: D102
-        return self._target is not None or super().has_targets
-
-    def _rows(self, start: int, stop: int) -> NDArray:
+    def _parse(self, start: int, stop: int) -> tuple[NDArray, NDArray | None]:
         table = self._table(start, stop)
-        return table if self._target is None else np.delete(table, self._target, axis=1)
-
-    def _target_rows(self, start: int, stop: int) -> Any:
         if self._target is None:
-            return super()._target_rows(start, stop)
-        return self._table(start, stop)[:, self._target]
+            return table, None
+        return np.delete(table, self._target, axis=1), table[:, self._target].copy()
 
     def _table(self, start: int, stop: int) -> NDArray:
-        """Parse rows, unless they are the ones that were parsed last."""
-        if self._parsed is None or self._parsed[0] != (start, stop):
-            self._parsed = None
-            self._parsed = (start, stop), self._parse(start, stop)
-        return self._parsed[1]
-
-    def _parse(self, start: int, stop: int) -> NDArray:
         width = len(self._names)
         if start == stop:
             return np.empty((0, width))

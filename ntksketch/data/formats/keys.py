@@ -42,5 +42,5 @@ def choose_arrays(
 
 
 def _listed(arrays: Mapping[str, Any]) -> str:
-    shown = [f"{k!r} {tuple(a.shape)}" for k, a in list(arrays.items())[:20]]
+    shown = [f"{k!r} {tuple(a.shape)}" for k, a in sorted(arrays.items())[:20]]
     return (", ".join(shown) + (", ..." if len(arrays) > 20 else "")) or "none"

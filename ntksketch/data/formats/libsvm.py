@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from sklearn.datasets import load_svmlight_file
 
 from ntksketch.data.formats.lines import LineIndex
+from ntksketch.data.formats.parsed import ParsedSource
 from ntksketch.data.source import Source, SourceError
 
 
@@ -29,7 +30,7 @@ def open_file(
     return LibsvmSource(path, targets=targets, n_features=n_features, zero_based=zero_based)
 
 
-class LibsvmSource(Source):
+class LibsvmSource(ParsedSource):
     """CSR rows of a text file, all float64.
 
     Parameters
@@ -48,48 +49,39 @@ class LibsvmSource(Source):
         self, path: Path, *, targets: Any, n_features: int | None, zero_based: bool
     ) -> None:
         self._zero_based = zero_based
-        widths = [0]
+        width = 0
 
-        def note(line: bytes, number: int) -> None:
-            if (last := _last_column(line)) is not None and last >= widths[0]:
-                widths[0] = last + zero_based  # columns ascend within a line
+        def note(line: bytes) -> None:
+            nonlocal width
+            last = _last_column(line)  # the largest, since columns ascend within a line
+            width = width if last is None else max(width, last + int(zero_based))
 
         self._index = LineIndex(path, _is_row, note if n_features is None else None)
-        n_features = widths[0] if n_features is None else n_features
+        n_features = width if n_features is None else n_features
         if n_features < 1:
             raise SourceError(f"{path}: no row has an entry; say n_features=...")
         n = self._index.n_rows
         self._line_bytes = path.stat().st_size / max(n, 1)
-        self._parsed: tuple[tuple[int, int], Any] | None = None
         super().__init__(
-            str(path), "libsvm", (n, n_features), np.float64, targets=targets, files=[path]
+            str(path),
+            "libsvm",
+            (n, n_features),
+            np.float64,
+            targets=targets,
+            own_targets=targets is None,
+            files=[path],
         )
-
-    @property
-    def has_targets(self) -> bool:  # noqa: D102
-        return True
 
     @property
     def row_bytes(self) -> float:  # noqa: D102
         return 4 * self._line_bytes  # an entry has 12 bytes in memory and three or more in text
 
-    def _rows(self, start: int, stop: int) -> Any:
-        return self._parse(start, stop)[0]
-
-    def _target_rows(self, start: int, stop: int) -> Any:
-        return self._parse(start, stop)[1] if self._targets is None else self._targets[start:stop]
-
     def _parse(self, start: int, stop: int) -> Any:
-        """Return rows and targets, parsed unless they are the ones that were parsed last."""
-        if self._parsed is None or self._parsed[0] != (start, stop):
-            self._parsed = None
-            lines = self._index.read(start, stop)
-            try:
-                parsed = self._load(lines)
-            except ValueError as error:
-                raise self._fault(lines, error) from None
-            self._parsed = (start, stop), parsed
-        return self._parsed[1]
+        lines = self._index.read(start, stop)
+        try:
+            return self._load(lines)
+        except ValueError as error:
+            raise self._fault(lines, error) from None
 
     def _load(self, lines: list[tuple[int, bytes]]) -> Any:
         width = self.shape[1]

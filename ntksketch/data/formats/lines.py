@@ -20,14 +20,14 @@ class LineIndex:
     is_row : callable
         Tells from a line's bytes whether it has a row.
     note : callable, default=None
-        Called in that pass with each row's line and its number in the file, counted from 1.
+        Called in that pass with each row's line.
     """
 
     def __init__(
         self,
         path: Path,
         is_row: Callable[[bytes], bool],
-        note: Callable[[bytes, int], None] | None = None,
+        note: Callable[[bytes], None] | None = None,
     ) -> None:
         self._path, self._is_row = path, is_row
         self._places: list[tuple[int, int]] = []  # offset and number of every 256th row's line
@@ -36,7 +36,7 @@ class LineIndex:
             for number, line in enumerate(lines, start=1):
                 if is_row(line):
                     if note is not None:
-                        note(line, number)
+                        note(line)
                     if self.n_rows % _EVERY == 0:
                         self._places.append((offset, number))
                     self.n_rows += 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ntksketch.data.formats.parsed import ParsedSource
 from ntksketch.data.optional import require
 from ntksketch.data.source import Source, SourceError
 
@@ -21,7 +22,7 @@ def open_file(path: Path, *, targets: Any = None, columns: Sequence[str] | None 
     return ParquetSource(path, files, targets=targets, columns=columns)
 
 
-class ParquetSource(Source):
+class ParquetSource(ParsedSource):
     """Rows of numeric columns, or of one column of lists of equal length.
 
     Parameters
@@ -44,58 +45,46 @@ class ParquetSource(Source):
         targets: Any = None,
         columns: Sequence[str] | None = None,
     ) -> None:
-        parquet = require("pyarrow.parquet", f"{path}: reading Parquet")
-        self._groups: list[tuple[Path, int]] = []
-        heights: list[int] = []
-        schema = None
-        for file in files:
-            try:
-                metadata = parquet.read_metadata(file)
-            except (ValueError, OSError) as error:  # Arrow's own errors are among them
-                raise SourceError(f"{file}: expected a whole Parquet file: {error}") from error
-            found = metadata.schema.to_arrow_schema().remove_metadata()
-            if schema is None:
-                schema = found
-            elif not found.equals(schema):
-                raise SourceError(
-                    f"{file}: its columns differ from those of {files[0].name}: "
-                    f"{_difference(schema, found)}"
-                )
-            self._groups += [(file, g) for g in range(metadata.num_row_groups)]
-            heights += [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
+        schema, self._groups, heights = _survey(path, files)
         self._ends = np.cumsum([0, *heights])
         self._target = targets if isinstance(targets, str) else None
         names = list(columns or (n for n in schema.names if n != self._target))
-        for name in [*names, *([self._target] if self._target else [])]:
-            if name not in schema.names:
-                raise SourceError(
-                    f"{path}: there is no column {name!r}; the columns are "
-                    f"{', '.join(schema.names[:20])}{', ...' if len(schema.names) > 20 else ''}"
-                )
-        self._columns = names
+        self._columns, wanted = names, [*names, *([self._target] if self._target else [])]
+        missing = [name for name in wanted if name not in schema.names]
+        if missing:
+            raise SourceError(
+                f"{path}: there is no column {missing[0]!r}; the columns are "
+                f"{', '.join(schema.names[:20])}{', ...' if len(schema.names) > 20 else ''}"
+            )
         self._table: tuple[int, Any] | None = None
         dtype, self._is_list = _value_type(schema, names, path)
-        n = int(self._ends[-1])
         super().__init__(
             str(path),
             "parquet",
-            (n, len(names)),
+            (int(self._ends[-1]), self._width(schema) if self._is_list else len(names)),
             dtype,
             targets=targets if self._target is None else None,
+            own_targets=self._target is not None,
             files=files,
         )
-        if self._is_list:
-            first = next((g for g, height in enumerate(heights) if height), None)
-            if first is None:
-                raise SourceError(f"{path}: the lists have no length, since there are no rows")
-            self.shape = n, len(self._group(first)[names[0]][0] or ())
 
-    @property
-    def has_targets(self) -> bool:  # noqa: D102
-        return self._target is not None or super().has_targets
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_table": None}
 
-    def _rows(self, start: int, stop: int) -> NDArray:
+    def _width(self, schema: Any) -> int:
+        """Return the length of the lists: that of their type, or of the first."""
+        name = self._columns[0]
+        kind = schema.field(name).type
+        if require("pyarrow.types", "reading Parquet").is_fixed_size_list(kind):
+            return kind.list_size
+        for number, height in enumerate(np.diff(self._ends)):
+            if height:
+                return len(self._group(number)[name][0].as_py() or ())
+        return 0
+
+    def _parse(self, start: int, stop: int) -> tuple[NDArray, NDArray]:
         X = np.empty((stop - start, self.shape[1]), self.dtype)
+        targets = [np.empty(0)]
         for at, table in self._tables(start, stop):
             part = X[at : at + len(table)]
             if self._is_list:
@@ -103,39 +92,35 @@ class ParquetSource(Source):
             else:
                 for j, name in enumerate(self._columns):
                     part[:, j] = self._numbers(table, name)
-        return X
+            if self._target is not None:
+                targets.append(self._numbers(table, self._target))
+        return X, np.concatenate(targets[1:] or targets)
 
-    def _target_rows(self, start: int, stop: int) -> Any:
-        if self._target is None:
-            return super()._target_rows(start, stop)
-        parts = [self._numbers(table, self._target) for _, table in self._tables(start, stop)]
-        return np.concatenate(parts) if parts else np.empty(0)
-
-    def _tables(self, start: int, stop: int) -> list[tuple[int, Any]]:
-        """Return the tables of consecutive rows, each with its place among them."""
-        tables = []
+    def _tables(self, start: int, stop: int) -> Iterator[tuple[int, Any]]:
+        """Yield the tables of consecutive rows, each with its place among them."""
         first = int(np.searchsorted(self._ends, start, side="right")) - 1
-        while first < len(self._groups) and self._ends[first] < stop:
-            begin, end = max(start, self._ends[first]), min(stop, self._ends[first + 1])
+        for number in range(first, len(self._groups)):
+            offset = int(self._ends[number])
+            begin, end = max(start, offset), min(stop, int(self._ends[number + 1]))
+            if offset >= stop:
+                return
             if begin < end:
-                rows = self._group(first).slice(begin - self._ends[first], end - begin)
-                tables.append((int(begin - start), rows))
-            first += 1
-        return tables
+                yield begin - start, self._group(number).slice(begin - offset, end - begin)
 
     def _group(self, number: int) -> Any:
         """Read a row group, unless it is the one that was read last."""
-        if self._table is None or self._table[0] != number:
-            self._table = None
+        kept = self._table
+        if kept is None or kept[0] != number:
+            kept = self._table = None  # not two of them in memory
             file, group = self._groups[number]
             wanted = [*self._columns, *([self._target] if self._target else [])]
             parquet = require("pyarrow.parquet", "reading Parquet")
             try:
                 with parquet.ParquetFile(file) as opened:
-                    self._table = number, opened.read_row_group(group, columns=wanted)
+                    kept = self._table = number, opened.read_row_group(group, columns=wanted)
             except (ValueError, OSError) as error:
                 raise SourceError(f"{file}, row group {group}: {error}") from error
-        return self._table[1]
+        return kept[1]
 
     def _numbers(self, table: Any, name: str) -> NDArray:
         column = table[name]
@@ -161,6 +146,27 @@ class ParquetSource(Source):
             )
         values = column.flatten().to_numpy(zero_copy_only=False)
         return values.reshape(len(column), width)
+
+
+def _survey(path: Path, files: list[Path]) -> tuple[Any, list[tuple[Path, int]], list[int]]:
+    """Return the schema that files share, their row groups and the rows of each."""
+    parquet = require("pyarrow.parquet", f"{path}: reading Parquet")
+    schema, groups, heights = None, [], []
+    for file in files:
+        try:
+            metadata = parquet.read_metadata(file)
+        except (ValueError, OSError) as error:  # Arrow's own errors are among them
+            raise SourceError(f"{file}: expected a whole Parquet file: {error}") from error
+        found = metadata.schema.to_arrow_schema().remove_metadata()
+        schema = found if schema is None else schema
+        if not found.equals(schema):
+            raise SourceError(
+                f"{file}: its columns differ from those of {files[0].name}: "
+                f"{_difference(schema, found)}"
+            )
+        groups += [(file, group) for group in range(metadata.num_row_groups)]
+        heights += [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
+    return schema, groups, heights
 
 
 def _value_type(schema: Any, names: list[str], path: Path) -> tuple[np.dtype, bool]:
