@@ -74,6 +74,8 @@ def reservoir(
         below = np.flatnonzero(keys < limit)
         if not len(below):
             continue
+        if len(below) > size:
+            below = np.sort(below[np.argpartition(keys[below], size - 1)[:size]])
         kept.append((keys[below], block.start + below, block.X[below]))
         held += len(below)
         if held >= 2 * size:

@@ -57,9 +57,9 @@ def in_zarr(folder, X, y, version=3, **options):
 
     path = folder / f"array{version}{len(options)}.zarr"
     chunks = min(CHUNK, max(len(X), 1)), min(3, X.shape[1])
-    zarr.create_array(
-        str(path), shape=X.shape, dtype=X.dtype, chunks=chunks, zarr_format=version, **options
-    )[:] = X
+    options |= {"zarr_format": version, "overwrite": True}
+    array = zarr.create_array(str(path), shape=X.shape, dtype=X.dtype, chunks=chunks, **options)
+    array[:] = X
     return open_source(path, targets=y)
 
 

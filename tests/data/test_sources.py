@@ -237,7 +237,7 @@ def test_chunks_that_come_later_change_the_fingerprint(tmp_path):
     old = open_source(tmp_path / "a.zarr").fingerprint()
     array[20_000:30_000] = 1  # not among the rows that are looked at
     new = open_source(tmp_path / "a.zarr").fingerprint()
-    assert {k for k in old if old[k] != new[k]} == {"written_chunks"}
+    assert {k for k in old if old[k] != new[k]} == {"stored_files"}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -663,9 +663,14 @@ def test_blocks_that_cannot_be_used(blocks, message):
         list(open_source(iter(blocks)).blocks(10))
 
 
-def test_an_iterable_that_is_shorter_than_said():
-    source = open_source(pieces(np.ones((N, 2))), n_rows=12)
-    with pytest.raises(SourceError, match="expected 12 rows, got 11"):
-        list(source.blocks(4))
+@pytest.mark.parametrize("n_rows", [4, 11, 100])
+@pytest.mark.parametrize("said", [3, 10, 12])
+def test_an_iterable_of_another_length_than_said(n_rows, said):
+    source = open_source(pieces(np.ones((N, 2))), n_rows=said)
+    with pytest.raises(SourceError, match=f"expected {said} rows, got"):
+        list(source.blocks(n_rows))
+
+
+def test_targets_of_an_iterable_come_with_it():
     with pytest.raises(TypeError, match="come with its blocks"):
         open_source(pieces(np.ones((N, 2))), targets=np.ones(N))

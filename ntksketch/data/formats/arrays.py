@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ class ArraySource(Source):
         Slices of it must give arrays.
     name, format, targets, files
         See :class:`Source`.
-    details : mapping, default={}
-        More of its identity, for the fingerprint.
+    details : callable, default=dict
+        Returns more of its identity, for the fingerprint.
     """
 
     def __init__(
@@ -33,17 +33,17 @@ class ArraySource(Source):
         *,
         targets: Any = None,
         files: Iterable[Path] = (),
-        details: Mapping[str, Any] | None = None,
+        details: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         if len(array.shape) != 2:
             raise SourceError(f"{name}: rows must be a 2-D array, got shape {tuple(array.shape)}")
-        self._array, self._details = array, dict(details or {})
+        self._array, self._details = array, details
         super().__init__(
             name, format, tuple(map(int, array.shape)), array.dtype, targets=targets, files=files
         )
 
     def fingerprint(self) -> dict[str, Any]:  # noqa: D102
-        return super().fingerprint() | self._details
+        return super().fingerprint() | self._details()
 
     def _rows(self, start: int, stop: int) -> Any:
         return self._array[start:stop]

@@ -60,6 +60,7 @@ class IterableSource(Source):
         for X, y in self._checked(incoming):
             waiting.append((X, y))
             held += X.shape[0]
+            self._require_as_many(given + held, last=False)
             if held < n_rows:
                 continue
             X, y = _joined(waiting)
@@ -69,11 +70,15 @@ class IterableSource(Source):
                 yield Block(given + cut, X[cut:stop], None if y is None else y[cut:stop])
             waiting = [(X[whole:], None if y is None else y[whole:])]
             given, held = given + whole, held - whole
+        self._require_as_many(given + held, last=True)
         if held:
             yield Block(given, *_joined(waiting))
+
+    def _require_as_many(self, read: int, *, last: bool) -> None:
+        """Raise an error before rows are given out that are too many, or the last of too few."""
         expected = self.shape[0]
-        if expected is not None and given + held != expected:
-            raise SourceError(f"iterable: expected {expected} rows, got {given + held}")
+        if expected is not None and (read > expected or (last and read < expected)):
+            raise SourceError(f"iterable: expected {expected} rows, got {read}")
 
     def _checked(self, incoming: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
         """Check each block, which keeps its own number in messages."""

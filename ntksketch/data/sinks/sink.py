@@ -74,6 +74,12 @@ class BlockSink:
     def write(self, Z: NDArray) -> None:
         """Write the next block, and after the last one give the file its name."""
         rows = self._slices[self.finished]
+        expected = rows.stop - rows.start, self.manifest["shape"][1]
+        if Z.shape != expected:
+            raise ValueError(
+                f"{self.path}: expected features of shape {expected} for block {self.finished}, "
+                f"got {Z.shape}"
+            )
         with self._writing():
             self._store.write(rows.start, Z)
             line = checksum([Z])
