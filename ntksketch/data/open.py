@@ -6,7 +6,7 @@ import importlib
 import inspect
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import scipy.sparse as sp
 
@@ -83,7 +83,7 @@ def open_source(
     elif isinstance(data, Iterable):
         if targets is not None:
             raise TypeError("targets of an iterable come with its blocks, as pairs (X, y)")
-        opener, first, extra = IterableSource, data, {}
+        opener, first, extra = cast(Any, IterableSource), data, {}
     else:
         raise TypeError(f"expected a path, rows, or an iterable of blocks, got {type(data)}")
     _, *known = [name for name in inspect.signature(opener).parameters if name != "targets"]

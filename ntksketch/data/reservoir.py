@@ -94,7 +94,7 @@ def _smallest(parts: list[tuple[NDArray, NDArray, Any]], size: int) -> tuple[NDA
     keys = np.concatenate([part[0] for part in parts])
     index = np.concatenate([part[1] for part in parts])
     rows = [part[2] for part in parts]
-    X = sp.vstack(rows, format="csr") if sp.issparse(rows[0]) else np.concatenate(rows)
+    X: Any = sp.vstack(rows, format="csr") if sp.issparse(rows[0]) else np.concatenate(rows)
     if len(keys) > size:
         chosen = np.sort(np.argpartition(keys, size - 1)[:size])
         keys, index, X = keys[chosen], index[chosen], X[chosen]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -38,9 +38,8 @@ class ArraySource(Source):
         if len(array.shape) != 2:
             raise SourceError(f"{name}: rows must be a 2-D array, got shape {tuple(array.shape)}")
         self._array, self._details = array, details
-        super().__init__(
-            name, format, tuple(map(int, array.shape)), array.dtype, targets=targets, files=files
-        )
+        n, d = map(int, array.shape)
+        super().__init__(name, format, (n, d), array.dtype, targets=targets, files=files)
 
     def fingerprint(self) -> dict[str, Any]:  # noqa: D102
         return super().fingerprint() | self._details()
@@ -108,6 +107,6 @@ class CSRSource(Source):
 def open_array(data: Any, *, targets: Any = None) -> Source:
     """Take rows from memory: an array, a data frame, or a sparse matrix, of which CSR is best."""
     if sp.issparse(data):
-        X = sp.csr_array(data)
+        X = cast(Any, sp.csr_array(data))
         return CSRSource(X.data, X.indices, X.indptr, X.shape, targets=targets)
     return ArraySource(np.asanyarray(data), targets=targets)

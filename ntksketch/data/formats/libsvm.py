@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -90,7 +90,7 @@ class LibsvmSource(ParsedSource):
         X, y, *_ = load_svmlight_file(
             io.BytesIO(b"".join(line for _, line in lines)),
             n_features=width,
-            zero_based=self._zero_based,
+            zero_based=cast(Any, self._zero_based),  # annotated as text
         )
         return sp.csr_array(X), y
 
