@@ -4,6 +4,7 @@ Exact kernels of infinitely wide networks, explicit features that approximate th
 the data, ridge regression on the features, and checks of the error against the exact kernel.
 """
 
+from ntksketch import data
 from ntksketch.architectures import (
     Activation,
     Architecture,
@@ -68,6 +69,7 @@ __all__ = [
     "Sin",
     "StreamingRidge",
     "check_features",
+    "data",
     "kernel",
     "kernel_diag",
     "mlp",

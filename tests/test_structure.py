@@ -254,6 +254,8 @@ WITHOUT_EXAMPLE = {
     "ZonalKernel",  # made by zonal.ntk and zonal.nngp, which have one
     "KernelErrorReport",  # made by check_features, which has one
     "KernelRidgeSolution",  # made by solve_kernel_ridge, which has one
+    "Source",  # made by open_source, which has one
+    "SourceError",  # raised by sources
 }
 
 # Dataclasses that functions return list attributes, every field, in place of parameters.

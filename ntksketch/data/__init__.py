@@ -1,1 +1,17 @@
-"""Row blocks and the memory they may take."""
+"""Data larger than memory: sources of row blocks, files of features, and the memory they take."""
+
+from ntksketch.data.featurise import featurise
+from ntksketch.data.open import open_source
+from ntksketch.data.prefetch import prefetch
+from ntksketch.data.reservoir import reservoir
+from ntksketch.data.source import Block, Source, SourceError
+
+__all__ = [
+    "Block",
+    "Source",
+    "SourceError",
+    "featurise",
+    "open_source",
+    "prefetch",
+    "reservoir",
+]

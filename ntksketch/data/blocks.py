@@ -125,9 +125,9 @@ def tile_side(entry_bytes: float, working_memory: float | None, *, most: int = 1
     return 1 << (int(max(min(side, most), 1)).bit_length() - 1)
 
 
-def block_slices(n_rows: int, block_rows: int) -> Iterator[slice]:
-    """Yield the slices of consecutive blocks; only the last may be shorter."""
-    for start in range(0, n_rows, block_rows):
+def block_slices(n_rows: int, block_rows: int, first: int = 0) -> Iterator[slice]:
+    """Yield the slices of consecutive blocks from a first row; only the last may be shorter."""
+    for start in range(first, n_rows, block_rows):
         yield slice(start, min(start + block_rows, n_rows))
 
 

@@ -1,0 +1,25 @@
+"""NumPy's .npy, as a memory map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ntksketch.data.formats.arrays import ArraySource
+from ntksketch.data.source import Source, SourceError
+
+
+def open_file(path: Path, *, targets: Any = None) -> Source:
+    """Open a .npy file; `targets` is an array or the path of another .npy file."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise SourceError(
+            f"{path}: expected a whole .npy file of plain numbers: {error}"
+        ) from error
+    if not isinstance(array, np.ndarray):  # an .npz under another name
+        array.close()
+        raise SourceError(f"{path}: it is an .npz archive; name it so, or pass format='npz'")
+    return ArraySource(array, str(path), "npy", targets=targets, files=[path])

@@ -1,0 +1,330 @@
+"""Rows that are read piece by piece: what every format offers, and the checks that all share."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ntksketch.data.blocks import block_slices, rows_per_block
+from ntksketch.data.checksum import checksum
+
+_MOST_ROWS = 8192  # of a block whose size is left to us
+_SAMPLE_BYTES = 2**20  # of each of the three places that a fingerprint looks at
+
+
+class SourceError(ValueError):
+    """A source, or something in it, cannot be used; the message says where and what to do."""
+
+
+class Block(NamedTuple):
+    """Consecutive rows of a source.
+
+    Parameters
+    ----------
+    start : int
+        Index of the first row.
+    X : ndarray or CSR array of shape (n, d)
+        The rows.
+    y : ndarray of shape (n,) or (n, n_targets), or None
+        Their targets, where the source has targets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntksketch.data import open_source
+    >>> [block.start for block in open_source(np.ones((5, 2))).blocks(2)]
+    [0, 2, 4]
+    """
+
+    start: int
+    X: Any
+    y: NDArray | None
+
+
+class Source:
+    """Rows, and perhaps targets, that are read piece by piece; made by `open_source`.
+
+    A format defines `_rows` and, where targets are stored with the rows, `_target_rows`.
+
+    Parameters
+    ----------
+    name : str
+        What messages call it: the path of a file.
+    format : str
+        Name of the format.
+    shape : tuple of (int, int)
+        Numbers of rows and columns.
+    dtype : dtype
+        Type of the stored values.
+    targets : array-like of shape (n,) or (n, n_targets), or path of a .npy file, default=None
+        Targets that are stored apart.
+    files : iterable of Path, default=()
+        Files whose size and time must stay while they are read.
+
+    Attributes
+    ----------
+    name, format : str
+        As given.
+    shape : tuple of (int or None, int)
+        Numbers of rows and columns; None for the rows of an iterable of unknown length.
+    dtype : dtype
+        float32 if that is what is stored, else float64.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        format: str,
+        shape: tuple[int | None, int],
+        dtype: Any,
+        *,
+        targets: Any = None,
+        files: Iterable[Path] = (),
+    ) -> None:
+        self.name, self.format = name, format
+        if shape[1] < 1:
+            raise SourceError(f"{name}: rows need at least one column, got shape {shape}")
+        self.shape = shape
+        self.dtype = _row_dtype(dtype, name)
+        self._targets = None if targets is None else _open_targets(targets, shape[0], name)
+        self._stamps = {path: _stamp(path) for path in files}
+
+    def __repr__(self) -> str:
+        return f"<{self.format} source {self.name}: shape {self.shape}, {self.dtype}>"
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether there are targets to read."""
+        return self._targets is not None
+
+    @property
+    def row_bytes(self) -> float:
+        """Bytes that a row takes in memory, on average."""
+        return float(self.shape[1] * self.dtype.itemsize)
+
+    def read(self, start: int, stop: int) -> Any:
+        """Read consecutive rows.
+
+        Parameters
+        ----------
+        start, stop : int
+            First row, and the row after the last.
+
+        Returns
+        -------
+        ndarray or CSR array of shape (stop - start, d)
+            Finite rows in the source's dtype.
+
+        Raises
+        ------
+        SourceError
+            If the rows cannot be read, are not finite, or the source changed since it was opened.
+        """
+        return self._read_rows(start, stop, self._place(start, stop))
+
+    def read_targets(self, start: int, stop: int) -> NDArray:
+        """Read the targets of consecutive rows.
+
+        Parameters
+        ----------
+        start, stop : int
+            First row, and the row after the last.
+
+        Returns
+        -------
+        ndarray of shape (stop - start,) or (stop - start, n_targets)
+            Finite targets.
+
+        Raises
+        ------
+        SourceError
+            If there are none, or they cannot be used.
+        """
+        return self._read_targets(start, stop, self._place(start, stop))
+
+    def blocks(self, n_rows: int | None = None, *, start: int = 0) -> Iterator[Block]:
+        """Iterate over blocks of rows, with their targets if there are any.
+
+        Parameters
+        ----------
+        n_rows : int, default=None
+            Rows of a block; only the last may have fewer. None takes as many as scikit-learn's
+            ``working_memory`` has room for, at most 8,192.
+        start : int, default=0
+            Row to begin with, a multiple of `n_rows`.
+
+        Returns
+        -------
+        iterator of Block
+            The blocks in order.
+
+        Raises
+        ------
+        SourceError
+            Once a block cannot be used; the message has its number, counted from row 0.
+        """
+        height = self._block_rows(n_rows)
+        if start % height:
+            raise ValueError(f"start must be a multiple of {height} rows, got {start}")
+        return self._blocks(height, start)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return a cheap identity of the rows: another one means that they changed.
+
+        Returns
+        -------
+        dict
+            Values for JSON: format, shape, dtype, the name, size and time of each file, and a
+            checksum of some rows at the beginning, in the middle and at the end.
+        """
+        n = self.shape[0] or 0
+        height = min(n, max(1, int(_SAMPLE_BYTES // self.row_bytes)))
+        starts = sorted({0, (n - height) // 2, n - height}) if n else []
+        samples = (
+            self._convert(self._guarded(self._rows, s, s + height, self._place(s, s + height)))
+            for s in starts
+        )
+        return {
+            "format": self.format,
+            "shape": list(self.shape),
+            "dtype": str(self.dtype),
+            "files": {path.name: list(stamp) for path, stamp in self._stamps.items()},
+            "checksum": checksum(samples),
+        }
+
+    def _rows(self, start: int, stop: int) -> Any:
+        """Read rows as they are stored: what every format defines."""
+        raise NotImplementedError
+
+    def _target_rows(self, start: int, stop: int) -> Any:
+        if self._targets is None:
+            raise SourceError(f"{self.name} has no targets; say which: open_source(..., targets=)")
+        return self._targets[start:stop]
+
+    def _place(self, start: int, stop: int) -> str:
+        if not 0 <= start <= stop <= (self.shape[0] or 0):
+            raise IndexError(
+                f"{self.name}: rows {start} to {stop} were asked for, and there are {self.shape[0]}"
+            )
+        return f"{self.name}, rows {start} to {max(stop - 1, start)}"
+
+    def _block_rows(self, n_rows: int | None) -> int:
+        if n_rows is None:
+            return rows_per_block(self.row_bytes, None, most=_MOST_ROWS)
+        if operator.index(n_rows) < 1:
+            raise ValueError(f"n_rows must be at least 1, got {n_rows}")
+        return n_rows
+
+    def _blocks(self, n_rows: int, first: int) -> Iterator[Block]:
+        for rows in block_slices(self.shape[0] or 0, n_rows, first):
+            at = self._block_place(rows.start // n_rows, rows.start, rows.stop)
+            X = self._read_rows(rows.start, rows.stop, at)
+            y = self._read_targets(rows.start, rows.stop, at) if self.has_targets else None
+            yield Block(rows.start, X, y)
+
+    def _block_place(self, number: int, start: int, stop: int) -> str:
+        return f"{self.name}, block {number} (rows {start} to {stop - 1})"
+
+    def _read_rows(self, start: int, stop: int, at: str) -> Any:
+        X = self._convert(self._guarded(self._rows, start, stop, at))
+        return self._check_rows(X, start, (stop - start, self.shape[1]), at)
+
+    def _check_rows(self, X: Any, start: int, shape: tuple[int, int], at: str) -> Any:
+        if X.shape != shape:
+            raise SourceError(f"{at}: expected shape {shape}, got {X.shape}")
+        require_finite(X, start, at)
+        return X
+
+    def _read_targets(self, start: int, stop: int, at: str) -> NDArray:
+        y = np.array(self._guarded(self._target_rows, start, stop, at))
+        if len(y) != stop - start:
+            raise SourceError(f"{at}: expected {stop - start} targets, got {len(y)}")
+        require_finite(y, start, f"{at}, targets")
+        return y
+
+    def _guarded(self, read: Any, start: int, stop: int, at: str) -> Any:
+        """Read, and let every failure of a format's library say where it happened."""
+        self._require_unchanged()
+        try:
+            return read(start, stop)
+        except (SourceError, MemoryError):
+            raise
+        except Exception as error:  # each library has errors of its own
+            raise SourceError(f"{at}: cannot be read: {error or type(error).__name__}") from error
+
+    def _convert(self, X: Any) -> Any:
+        if sp.issparse(X):
+            return X.astype(self.dtype, copy=False)
+        if isinstance(X, np.memmap):  # read now, by whoever asked, and not when it is used
+            return np.array(X, self.dtype, order="C")
+        return np.asarray(X, self.dtype, order="C")
+
+    def _require_unchanged(self) -> None:
+        for path, (size, mtime) in self._stamps.items():
+            now = _stamp(path)
+            if now != (size, mtime):
+                what = "shrank" if now[0] < size else "changed"
+                raise SourceError(
+                    f"{path} {what} after it was opened: it had {size:,} bytes and has "
+                    f"{now[0]:,}; open it again"
+                )
+
+
+def _row_dtype(dtype: Any, name: str) -> np.dtype:
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "biuf":
+        raise SourceError(f"{name}: rows must be real numbers, got dtype {dtype}")
+    single = dtype.kind == "f" and dtype.itemsize == 4
+    return np.dtype(np.float32 if single else np.float64)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise SourceError(f"{path}: there is no such file (any more)") from None
+    return status.st_size, status.st_mtime_ns
+
+
+def _open_targets(targets: Any, n_rows: int | None, name: str) -> Any:
+    if isinstance(targets, str | Path):
+        path = Path(targets)
+        if path.suffix.lower() != ".npy" or not path.is_file():
+            raise SourceError(
+                f"targets of {name}: expected an array or a .npy file, got {str(targets)!r}"
+            )
+        targets = np.load(path, mmap_mode="r", allow_pickle=False)
+    elif not (hasattr(targets, "shape") and hasattr(targets, "dtype")):
+        targets = np.asarray(targets)
+    if targets.ndim not in (1, 2) or targets.shape[0] != n_rows:
+        raise SourceError(
+            f"targets of {name}: expected one for each of {n_rows} rows, got shape {targets.shape}"
+        )
+    if np.dtype(targets.dtype).kind not in "biuf":
+        raise SourceError(f"targets of {name} must be real numbers, got dtype {targets.dtype}")
+    return targets
+
+
+def require_finite(values: Any, start: int, at: str) -> None:
+    """Raise an error that names the first row and column where there is NaN or infinity."""
+    data = values.data if sp.issparse(values) else values
+    finite = np.isfinite(data)
+    if finite.all():
+        return
+    where = np.argwhere(~finite)[0]
+    if sp.issparse(values):
+        entry = int(where[0])
+        row = int(np.searchsorted(values.indptr, entry, side="right")) - 1
+        where = np.array([row, values.indices[entry]])
+        bad = data[entry]
+    else:
+        bad = data[tuple(where)]
+    what = "NaN" if np.isnan(bad) else "infinity"
+    column = f", column {where[1]}" if len(where) > 1 else ""
+    raise SourceError(f"{at}: {what} in row {start + int(where[0])}{column}; fill or drop it")
