@@ -38,6 +38,7 @@ from ntksketch.features import (
     Resampled,
 )
 from ntksketch.kernels import kernel, kernel_diag, zonal
+from ntksketch.storage import ModelFileError, load, save
 
 __version__ = "0.1.0"
 
@@ -51,6 +52,7 @@ __all__ = [
     "Gelu",
     "KernelErrorReport",
     "LeakyRelu",
+    "ModelFileError",
     "NTKClassifier",
     "NTKFeatures",
     "NTKKernel",
@@ -66,7 +68,9 @@ __all__ = [
     "check_features",
     "kernel",
     "kernel_diag",
+    "load",
     "mlp",
+    "save",
     "serial",
     "suggest_n_components",
     "zonal",

@@ -39,8 +39,9 @@ RANKS = {
     "diagnostics": 3,
     "distributed": 3,
     "estimators": 4,
-    "ntksketch": 5,  # the package itself, whose __init__ only re-exports
-    "cli": 6,
+    "storage": 5,
+    "ntksketch": 6,  # the package itself, whose __init__ only re-exports
+    "cli": 7,
 }
 
 
