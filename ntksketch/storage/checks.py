@@ -14,12 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntksketch import sketches
+from ntksketch.architectures import Dense
+from ntksketch.data.blocks import budget_bytes
 from ntksketch.estimators import NTKClassifier, NTKFeatures, NTKRegressor, StreamingRidge
 from ntksketch.estimators.streaming_ridge import _Choice
+from ntksketch.features.gegenbauer import GegenbauerMap
 from ntksketch.features.layered_sketch import LayeredPolynomial
+from ntksketch.features.layered_sketch import Plan as LayeredPlan
 from ntksketch.features.nystroem import AppliedNystroem, NystroemMap
 from ntksketch.features.powers import Monomials
-from ntksketch.features.powers import Plan as PowersPlan
+from ntksketch.features.powers import Params as PowersParams
+from ntksketch.features.random_features import RandomFeatureMap
 from ntksketch.features.resampled import ResampledMap
 from ntksketch.features.sketched_map import SketchedMap
 from ntksketch.kernels import ZonalKernel, resolve_target
@@ -136,7 +141,11 @@ def check_map(feature_map: Any, width: int) -> None:
         require(len(kept) == len(weights) > 0, "columns kept and weights differ in number")
         require_range(kept, feature_map.inner.n_components, "the columns kept")
         return
-    if isinstance(feature_map, SketchedMap):
+    if isinstance(feature_map, GegenbauerMap):
+        _check_gegenbauer(feature_map, width)
+    elif isinstance(feature_map, RandomFeatureMap):
+        _check_random_features(feature_map)
+    elif isinstance(feature_map, SketchedMap):
         _check_polynomial(feature_map, width)
     dtypes = {a.dtype for a in jax.tree.leaves(feature_map.params) if a.dtype.kind == "f"}
     require(len(dtypes) <= 1, "its arrays differ in dtype")
@@ -162,12 +171,39 @@ def _placed(array: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(array.shape, dtype)
 
 
+def _behind(first: Dense | None, width: int) -> int:
+    """Return the number of columns behind a first layer."""
+    return width + bool(first is not None and first.bias_std)
+
+
+def _check_gegenbauer(feature_map: GegenbauerMap, width: int) -> None:
+    plan = feature_map.plan
+    inputs = _behind(plan.first, width)
+    structured = plan.method.directions == "structured"
+    expected = 1 << (inputs - 1).bit_length() if structured else inputs
+    require(plan.dim == expected, f"directions have dimension {plan.dim}, expected {expected}")
+    require(min(plan.coefficients) >= 0, "a coefficient is negative")
+    require(plan.layout.constant <= 1, "there is more than one constant")
+    require(sum(plan.layout) <= plan.n_components, "the parts have more columns than all")
+
+
+def _check_random_features(feature_map: RandomFeatureMap) -> None:
+    plan, params = feature_map
+    require(len(params) == len(plan.layouts) + 1, "layouts and arrays differ in number")
+    for layout, drawn in zip(plan.layouts, params[:-1], strict=True):
+        steps = 0 if drawn.steps is None else drawn.steps.shape[1]
+        expected, found = (layout.rectified, layout.steps), (drawn.relu.shape[1], steps)
+        require(found == expected, f"numbers of directions are {found}, expected {expected}")
+        require(layout.rectified > 0, "there is no direction")
+
+
 def _check_polynomial(feature_map: SketchedMap, width: int) -> None:
     plan, params = feature_map
-    powers = isinstance(plan, PowersPlan)
-    require(powers == (type(params).__name__ == "Params"), "plan and arrays are of two methods")
-    if powers:
-        width += bool(plan.first is not None and plan.first.bias_std)
+    if isinstance(plan, LayeredPlan):
+        require(min(*plan.value, *plan.slope) >= 0, "a coefficient is negative")
+    else:
+        require(isinstance(params, PowersParams), "plan and arrays are of two methods")
+        width = _behind(plan.first, width)
         require(min(plan.coefficients) >= 0, "a coefficient is negative")
         for power, monomials in params.exact.items():
             require(len(monomials.columns) == power, "monomials are of another power")
@@ -262,8 +298,7 @@ def _(value: StreamingRidge) -> None:
 
 @check_value.register
 def _(value: NTKFeatures) -> None:
-    value._validate_params()
-    _check_names(value)
+    _check_parameters(value)
     n, found = value._n_features_out, value.feature_map_.n_components
     require(n == found, f"{n} features come from a map of {found}")
     check_map(value.feature_map_, value.n_features_in_)
@@ -272,8 +307,7 @@ def _(value: NTKFeatures) -> None:
 @check_value.register(NTKRegressor)
 @check_value.register(NTKClassifier)
 def _(value: Any) -> None:
-    value._validate_params()
-    _check_names(value)
+    _check_parameters(value)
     width, m = value.n_features_in_, value.ridge_.n_features_in_
     found = value.features_.n_features_in_
     require(width == found, f"rows of {width} columns have features of {found}")
@@ -285,6 +319,12 @@ def _(value: Any) -> None:
         n, k = len(value.classes_), value.ridge_._accumulator._moment.shape[1]
         require(k == (1 if n == 2 else n), f"{n} classes have {k} targets")
         require(value.ridge_._single_target == (n == 2), f"{n} classes have one target")
+
+
+def _check_parameters(estimator: Any) -> None:
+    estimator._validate_params()
+    budget_bytes(estimator.working_memory)
+    _check_names(estimator)
 
 
 def _check_names(estimator: Any) -> None:

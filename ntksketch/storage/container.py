@@ -29,6 +29,7 @@ FORMAT = 1
 
 _LENGTH = 8  # bytes of the header's length
 _LARGEST_HEADER = 10**8  # what safetensors itself reads
+_LARGEST_TEXT = 3 * 10**7  # characters, which take up to two bytes each in the header
 _METADATA = {"format", "version", "model", "sha256"}
 
 
@@ -41,12 +42,22 @@ def write(path: Path, text: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         If safetensors is not installed.
     OSError
         If the file cannot be written; one that was there before is still there.
+    ValueError
+        If the text is too long for the format.
     """
     numbers = _safetensors()
-    metadata = {"format": str(FORMAT), "version": version("ntksketch"), "model": text}
-    metadata["sha256"] = checksum(metadata, arrays)
+    if len(text) > _LARGEST_TEXT:
+        raise ValueError(
+            f"the model cannot be saved: what is not in arrays takes {len(text):,} characters, at "
+            f"most {_LARGEST_TEXT:,} have room; names of columns take most: fit without them"
+        )
     with _replacing(path) as temporary:
-        numbers.save_file(dict(arrays), temporary, metadata)
+        try:
+            numbers.save_file(dict(arrays), temporary, seal(text, arrays))
+        except OSError:
+            raise
+        except Exception as error:  # safetensors has its own errors for a full disk and the like
+            raise OSError(f"{path} could not be written: {error}") from error
 
 
 def read(path: Path) -> tuple[str, dict[str, NDArray[Any]]]:
@@ -91,6 +102,12 @@ def read(path: Path) -> tuple[str, dict[str, NDArray[Any]]]:
     if metadata["sha256"] != checksum(metadata, arrays):
         raise ModelFileError("its content does not match its checksum: it was changed or damaged")
     return metadata["model"], arrays
+
+
+def seal(text: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
+    """Return the metadata of a file: the text, what wrote it, and the checksum."""
+    metadata = {"format": str(FORMAT), "version": version("ntksketch"), "model": text}
+    return metadata | {"sha256": checksum(metadata, arrays)}
 
 
 def checksum(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -162,7 +179,7 @@ def _replacing(path: Path) -> Iterator[Path]:
         yield temporary
         if path.exists():
             shutil.copymode(path, temporary)
-        with temporary.open("rb") as file:
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:

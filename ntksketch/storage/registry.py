@@ -249,7 +249,7 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
             "method": Gegenbauer,
             "first": (Dense, None),
             "dim": SIZE,
-            "coefficients": Each(float, least=2),
+            "coefficients": Each(float, least=2, most=65),  # whose signs are searched
             "layout": gegenbauer.Layout,
             "n_components": SIZE,
         },

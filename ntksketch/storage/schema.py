@@ -112,16 +112,17 @@ class Labels(Spec):
 
 @dataclass(frozen=True)
 class Each(Spec):
-    """A tuple of any length (at least `least`) with items of one kind."""
+    """A tuple with items of one kind, from `least` to `most` of them."""
 
     item: Any
     least: int = 0
+    most: int = LARGEST
 
     def fits(self, value: Any) -> bool:
         """Say whether a value is such a tuple."""
         return (
             type(value) is tuple
-            and len(value) >= self.least
+            and self.least <= len(value) <= self.most
             and all(fits(item, self.item) for item in value)
         )
 
