@@ -11,12 +11,12 @@ class ModelFileError(ValueError):
 
     Examples
     --------
+    >>> import tempfile
     >>> import ntksketch as ntk
-    >>> with open("notes.txt", "w") as file:
-    ...     _ = file.write("no model")
-    >>> try:
-    ...     ntk.load("notes.txt")
-    ... except ntk.ModelFileError as error:
-    ...     print(error)
-    notes.txt is no model file: it has 8 bytes, fewer than the smallest one
+    >>> with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+    ...     try:
+    ...         ntk.load(file.name)
+    ...     except ntk.ModelFileError as error:
+    ...         print(str(error).partition(" is ")[2])
+    no model file: it has 0 bytes, fewer than the smallest one
     """

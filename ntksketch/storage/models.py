@@ -60,12 +60,15 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 
     Examples
     --------
+    >>> import tempfile
     >>> import ntksketch as ntk
     >>> from sklearn.datasets import load_diabetes
     >>> X, y = load_diabetes(return_X_y=True)
     >>> model = ntk.NTKRegressor(n_components=64, random_state=0).fit(X, y)
-    >>> ntk.save(model, "diabetes.safetensors")
-    >>> bool((ntk.load("diabetes.safetensors").predict(X) == model.predict(X)).all())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ntk.save(model, f"{folder}/diabetes.safetensors")
+    ...     copy = ntk.load(f"{folder}/diabetes.safetensors")
+    >>> bool((copy.predict(X) == model.predict(X)).all())
     True
     """
     if type(model) not in MODELS:
@@ -115,12 +118,15 @@ def load(path: str | os.PathLike[str]) -> Model:
 
     Examples
     --------
+    >>> import tempfile
     >>> import ntksketch as ntk
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
     >>> model = ntk.NTKClassifier(n_components=64, random_state=0).fit(X / 16, y)
-    >>> ntk.save(model, "digits.safetensors")
-    >>> ntk.load("digits.safetensors").classes_
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ntk.save(model, f"{folder}/digits.safetensors")
+    ...     copy = ntk.load(f"{folder}/digits.safetensors")
+    >>> copy.classes_
     array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
     place = Path(path)
