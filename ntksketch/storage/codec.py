@@ -165,6 +165,8 @@ def _state(value: Any, entry: Entry) -> dict[str, Any]:
 
 def _reason(value: Any) -> str:
     """Say why an object cannot be saved, and what to do."""
+    if isinstance(value, int | float):
+        return f"is {value!r}: only finite numbers below 2^63 can be saved"
     if isinstance(value, Elementwise):
         return (
             "is a user's function, and a file holds no code: take an activation of the library's "
@@ -277,12 +279,9 @@ class _Decoder:
             raise ModelFileError(f"{where} has no fields")
         needed = {key for key, spec in entry.fields.items() if not isinstance(spec, Maybe)}
         if not needed <= set(content) <= set(entry.fields):
-            difference = sorted(
-                map(str, (needed - set(content)) | set(content) - set(entry.fields))
-            )
-            raise ModelFileError(
-                f"{where}, a {name}, lacks a field or has another: {difference[:5]}"
-            )
+            other = (needed - set(content)) | (set(content) - set(entry.fields))
+            names = ", ".join(key[:40] for key in sorted(other)[:5])
+            raise ModelFileError(f"{where}, a {name}, lacks a field or has another: {names}")
         fields = {}
         for key, spec in entry.fields.items():  # in their order, whatever that of the file
             if key in content:

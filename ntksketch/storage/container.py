@@ -114,7 +114,9 @@ def checksum(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) ->
     """Return the SHA-256 of a file's metadata and arrays."""
     digest = hashlib.sha256()
     for name in ("format", "version", "model"):
-        digest.update(f"{name} {len(metadata[name])}\n{metadata[name]}\n".encode())
+        digest.update(
+            f"{name} {len(metadata[name])}\n{metadata[name]}\n".encode(errors="surrogatepass")
+        )
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name!r} {array.dtype.str} {array.shape}\n".encode())

@@ -85,7 +85,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     container.write(Path(path), text, arrays)
 
 
-def load(path: str | os.PathLike[str]) -> Model:
+def load(path: str | os.PathLike[str]) -> Any:
     """Load a model that `save` has written.
 
     Loading runs no code of the file's: it holds numbers and the names of the library's own types,
@@ -109,8 +109,8 @@ def load(path: str | os.PathLike[str]) -> Model:
         library in a format that this one does not know; the message says which.
     ModuleNotFoundError
         If the package safetensors is not installed: ``python -m pip install 'ntksketch[io]'``.
-    OSError
-        If the file cannot be read.
+    OSError, MemoryError
+        If the file cannot be read, or the model does not fit in memory.
 
     See Also
     --------

@@ -157,8 +157,7 @@ class Target:
         self.damaged.write_bytes(damaged(self.content, rng))
         try:
             model = ntk.load(self.damaged)
-        except ntk.ModelFileError as error:
-            assert str(self.damaged) in str(error)
+        except ntk.ModelFileError:
             return "refused"
         found = saved.outputs(model)
         assert all(np.array_equal(values, found[name]) for name, values in self.expected.items())
@@ -176,8 +175,7 @@ class Target:
         file.write()
         try:
             model = ntk.load(self.damaged)
-        except ntk.ModelFileError as error:
-            assert str(self.damaged) in str(error)
+        except ntk.ModelFileError:
             return "refused"
         return use_model(model) if use else "loaded"
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import random
 import struct
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def test_a_large_header_is_not_read(targets, tmp_path, monkeypatch):
 
 def test_a_model_larger_than_memory(opened, monkeypatch):
     monkeypatch.setattr("ntksketch.data.blocks.available_memory", lambda: 1000.0)
-    with pytest.raises(MemoryError, match="a model of .* bytes needs"):
+    with pytest.raises(MemoryError, match=r"a model of .* bytes needs"):
         ntk.load(opened("ridge").path)
 
 
@@ -131,7 +132,8 @@ def test_unknown_metadata(opened):
     refused(opened("ridge").write(note="hello"), "metadata are not those of a model")
 
 
-FIRST = HERE / "format_1.safetensors"  # written by write_format_1.py with version 0.1.0
+# written once by version 0.1.0: classifier("nystroem", n_components=6, X=ROWS[:, :3])
+FIRST = HERE / "format_1.safetensors"
 
 
 def test_the_first_format_still_loads():
@@ -143,7 +145,7 @@ def test_the_first_format_still_loads():
     np.testing.assert_allclose(
         model.decision_function(expected["rows"]), expected["scores"], rtol=1e-6
     )
-    model.ridge_.partial_fit(model.features_.transform(ROWS[:, :3])[:, :6], np.ones(40))
+    assert model.ridge_.partial_fit(np.eye(6), np.ones(6)).n_samples_seen_ == 46
 
 
 # ---------------------------------------------------------------------------------------------
@@ -168,7 +170,7 @@ def nested(depth):
         (["n_components"], 8.0, "n_components is not int"),
         (["n_components"], True, "n_components is not int"),
         (["n_components"], 10**30, "a number that is too large"),
-        (["working_memory"], 1e999, "not as JSON should be|no number of JSON"),
+        (["working_memory"], 1e999, "a number that is too large"),
         (["working_memory"], -1.0, "working_memory must be a positive number"),
         (["random_state"], "now", "random_state is not int or NoneType|random_state is not"),
         (["method"], {"type": "os.system", "fields": {}}, "unknown type 'os.system'"),
@@ -366,7 +368,7 @@ def test_sparse_landmarks_out_of_range(part, value, tmp_path):
     ("kernel", "fields", "message"),
     [
         ("zonal.GammaExponential", {"c": -1e9, "gamma": 1.0}, "values that are infinite"),
-        ("zonal.Polynomial", {"coefficients": [-1.0]}, "value -1.0 at a cosine of 1"),
+        ("zonal.Polynomial", {"coefficients": [-1.0]}, "at a cosine of 1 is not the largest"),
         ("zonal.Polynomial", {"coefficients": []}, "is not 1 or more items"),
         ("zonal.Legendre", {"dim": 0, "coefficients": [1.0]}, "at least 1"),
         ("zonal.Network", {"architecture": {"type": "Erf", "fields": {}}, "kind": "ntk"}, "zonal"),
@@ -438,8 +440,6 @@ def test_changed_structures(targets, rng, name):
 @settings(many, max_examples=15)
 @given(seed=st.integers(0, 2**32))
 def test_changed_models_that_load_can_be_used(targets, seed):
-    import random
-
     rng = random.Random(seed)
     for _ in range(10):  # most are refused
         if targets["ridge"].change_structure(rng) != "refused":
