@@ -13,7 +13,7 @@ import importlib
 import json
 import os
 import secrets
-import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -177,10 +177,10 @@ def _replacing(path: Path) -> Iterator[Path]:
         raise IsADirectoryError(f"{path} is a directory: give the name of a file in it")
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
     temporary.touch(exist_ok=False)
+    mode = stat.S_IMODE((path if path.exists() else temporary).stat().st_mode)
     try:
         yield temporary
-        if path.exists():
-            shutil.copymode(path, temporary)
+        temporary.chmod(mode)  # that of the old file or of any new one, whatever wrote this one
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)

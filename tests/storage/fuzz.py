@@ -68,8 +68,8 @@ def damaged(content, rng):
 def places(node, path=()):
     """Yield the path of every value in a tree of JSON."""
     yield path
-    items = node.items() if isinstance(node, dict) else enumerate(node)
-    for key, value in items if isinstance(node, dict | list) else ():
+    items = node.items() if isinstance(node, dict) else ()
+    for key, value in enumerate(node) if isinstance(node, list) else items:
         yield from places(value, (*path, key))
 
 

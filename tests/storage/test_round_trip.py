@@ -81,7 +81,7 @@ def test_every_method_in_another_process(tmp_path):
         ntk.RandomFeatures.published(),
         ntk.RandomFeatures(product="tensor-sketch", relu_fraction=0.3, n_steps=3),
         ntk.RandomFeatures(product="exact"),
-        ntk.RandomFeatures("gaussian", hidden_components=np.int64(40)),
+        ntk.RandomFeatures("gaussian", hidden_components=40),
         ntk.Gegenbauer(max_degree=1),
         ntk.PolynomialSketch(degree=3, coefficients="taylor", complex_to_real=np.bool_(False)),
         ntk.PolynomialSketch(variant="layered", hidden_components=64),
@@ -145,7 +145,7 @@ def test_given_sparse_landmarks(tmp_path):
 ARCHITECTURES = [
     None,
     ntk.Dense(0.5, 0.25),
-    ntk.Relu(),
+    ntk.serial(ntk.Relu(), ntk.Dense()),
     ntk.mlp(3, weight_std=1.3, bias_std=0.1),
     ntk.mlp(2, input_bias_std=0.7),
     ntk.mlp(1, activation=ntk.LeakyRelu(-0.5)),
@@ -231,15 +231,9 @@ def test_what_is_shared_is_stored_once(tmp_path):
     model = features(ntk.Nystroem(ROWS[:20].copy()))
     reload(model, tmp_path)
     assert len(saved.File(tmp_path / "model.safetensors").arrays) == 2  # landmarks and whitening
-    model = features("random-features")
-    plain = len(saved_arrays(model, tmp_path))
-    resampled = features(ntk.Resampled(scheme="with-replacement"))
-    assert len(saved_arrays(resampled, tmp_path)) == plain + 2
-
-
-def saved_arrays(model, tmp_path):
-    ntk.save(model, tmp_path / "arrays.safetensors")
-    return saved.File(tmp_path / "arrays.safetensors").arrays
+    reload(features(ntk.Resampled(scheme="with-replacement")), tmp_path)
+    file = saved.File(tmp_path / "model.safetensors")
+    assert file.text.count('{"array"') > len(file.arrays)  # the map's own and the candidates'
 
 
 def test_whitening_travels(tmp_path, monkeypatch):
@@ -257,7 +251,9 @@ def test_a_copy_saves_as_the_same_file_and_pickles(tmp_path):
     copy = reload(model, tmp_path, "first.safetensors")
     assert_same(model, reload(copy, tmp_path, "second.safetensors"))
     first, second = (tmp_path / f"{name}.safetensors" for name in ("first", "second"))
-    assert first.read_bytes() == second.read_bytes()
+    one, other = saved.File(first), saved.File(second)
+    assert one.text == other.text
+    assert all(np.array_equal(a, other.arrays[name]) for name, a in one.arrays.items())
     assert_same(model, pickle.loads(pickle.dumps(copy)))
 
 
@@ -332,9 +328,10 @@ def test_names_of_columns(tmp_path):
         assert copy.feature_names_in_.dtype == object
         assert list(copy.feature_names_in_) == list(frame.columns)
         assert copy.n_features_in_ == saved.WIDTH
-        assert_same(model, copy, frame)
+        use = "transform" if hasattr(model, "transform") else "predict"
+        np.testing.assert_array_equal(getattr(copy, use)(frame), getattr(model, use)(frame))
         with pytest.raises(ValueError, match="feature names should match"):
-            saved.outputs(copy, frame[frame.columns[::-1]])
+            getattr(copy, use)(frame[frame.columns[::-1]])
 
 
 def test_settings_travel(tmp_path):

@@ -188,8 +188,8 @@ EXPONENTIAL = ntk.zonal.from_function(lambda t: np.exp(t - 1))
 
 @pytest.mark.parametrize("method", ["nystroem", "random-features", ntk.Resampled()])
 def test_activations_of_users(method, path):
-    model = features(method, ntk.mlp(1, activation=ntk.Elementwise(jnp.tanh)))
-    refused(model, path, TypeError, r"layers\[1\] is a user's function.* Relu, .* pickle the model")
+    model = features(method, ntk.mlp(1, activation=ntk.Elementwise(jnp.sin)))
+    refused(model, path, TypeError, r"layers\[1\] is a user's function.*Relu, .* pickle the model")
 
 
 @pytest.mark.parametrize("method", ["nystroem", ntk.Resampled("nystroem")])
@@ -234,8 +234,6 @@ def test_parameters_that_were_spoilt(path):
     refused(model, path, ValueError, "cannot be saved.*n_components is not int")
     model = regressor("gegenbauer").set_params(working_memory=-1)
     refused(model, path, ValueError, "cannot be saved.*working_memory must be")
-    model = regressor("gegenbauer").set_params(alphas=[])
-    refused(model, path, ValueError, "cannot be saved.*alphas must be")
 
 
 def test_arrays_that_were_spoilt(path):
