@@ -117,10 +117,12 @@ class _Encoder:
                 f"{where} has the attribute {extra[0]}, which is none of {type(value).__name__}'s "
                 "own and not saved: delete it first"
             )
-        return {
-            "type": name,
-            "fields": {k: self.encode(v, f"{where}.{k}", computing) for k, v in state.items()},
+        content = {
+            key: self.encode(state[key], f"{where}.{key}", computing)
+            for key in fields  # in their order, so that equal models have equal texts
+            if key in state
         }
+        return {"type": name, "fields": content}
 
     def _array(self, array: Any, where: str) -> Any:
         known = self._nodes.get(id(array))

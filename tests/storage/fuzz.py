@@ -83,6 +83,8 @@ def change_tree(document, rng):
     """Replace, remove, repeat or swap values of a tree."""
     for _ in range(rng.choice([1, 1, 1, 2, 4])):
         paths = [path for path in places(document) if path]
+        if not paths:  # an earlier change took all
+            return
         *path, last = rng.choice(paths)
         parent, kind = at(document, path), rng.randrange(8)
         value = parent[last]
