@@ -288,7 +288,8 @@ def _(value: StreamingRidge) -> None:
     value._check_parameters()
     _check_names(value)
     m, k = value._accumulator._shape or (0, 0)
-    require(value.n_features_in_ == m, f"{value.n_features_in_} features have statistics of {m}")
+    width = vars(value)["n_features_in_"]
+    require(width == m, f"{width} features have statistics of {m}")
     require(k == 1 or not value._single_target, f"one target has statistics of {k}")
     if value._choice is not None:
         shape = value._choice.solution.coef.shape[1:]
@@ -303,7 +304,7 @@ def _(value: NTKFeatures) -> None:
     _check_parameters(value)
     n, found = value._n_features_out, value.feature_map_.n_components
     require(n == found, f"{n} features come from a map of {found}")
-    check_map(value.feature_map_, value.n_features_in_)
+    check_map(value.feature_map_, vars(value)["n_features_in_"])
 
 
 @check_value.register(NTKRegressor)

@@ -80,11 +80,9 @@ class _Encoder:
             return value
         if isinstance(value, np.ndarray | jax.Array):
             return self._array(value, where)
-        if sp.issparse(value) and value.format == "csr":
-            kind = "array" if isinstance(value, sp.sparray) else "matrix"
-            parts = [self._array(part, where) for part in (value.data, value.indices, value.indptr)]
-            return {"csr": [kind, [int(n) for n in value.shape], *parts]}
-        if type(value) in (tuple, list):
+        if isinstance(value, sp.csr_array | sp.csr_matrix):
+            return self._csr(value, where)
+        if type(value) is tuple or type(value) is list:
             items = [self.encode(v, f"{where}[{i}]", computing) for i, v in enumerate(value)]
             return items if type(value) is tuple else {"list": items}
         if type(value) is dict:
@@ -123,6 +121,11 @@ class _Encoder:
             if key in state
         }
         return {"type": name, "fields": content}
+
+    def _csr(self, rows: Any, where: str) -> Any:
+        kind = "array" if isinstance(rows, sp.csr_array) else "matrix"
+        parts = [self._array(part, where) for part in (rows.data, rows.indices, rows.indptr)]
+        return {"csr": [kind, [int(n) for n in rows.shape], *parts]}
 
     def _array(self, array: Any, where: str) -> Any:
         known = self._nodes.get(id(array))
@@ -235,8 +238,11 @@ class _Decoder:
         if not isinstance(name, str) or name not in self._arrays:
             raise ModelFileError(f"{where} is an array that the file does not hold")
         stored = self._arrays[name]
-        whole = isinstance(axes, list) and all(type(axis) is int for axis in axes)
-        if not whole or sorted(axes) != list(range(stored.ndim)):
+        if (
+            not isinstance(axes, list)
+            or not all(type(axis) is int for axis in axes)
+            or sorted(axes) != list(range(stored.ndim))
+        ):
             raise ModelFileError(f"{where} has {stored.ndim} axes, in no order that there is")
         self.used.add(name)
         key = name, tuple(axes)

@@ -162,8 +162,11 @@ def _header(content: bytes) -> tuple[dict[str, str], int]:
     end = 0
     for entry in header.values():
         offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
-        whole = isinstance(offsets, list) and len(offsets) == 2
-        if not whole or not all(type(offset) is int for offset in offsets):
+        if (
+            not isinstance(offsets, list)
+            or len(offsets) != 2
+            or not all(type(offset) is int for offset in offsets)
+        ):
             raise ModelFileError("its header has an array without its place in the file")
         end = max(end, offsets[1])
     return metadata, end
