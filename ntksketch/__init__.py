@@ -41,6 +41,7 @@ from ntksketch.features import (
 )
 from ntksketch.kernels import kernel, kernel_diag, zonal
 from ntksketch.solvers import KernelRidgeSolution, solve_kernel_ridge, solve_nystroem_ridge
+from ntksketch.storage import ModelFileError, load, save
 
 __version__ = "0.1.0"
 
@@ -56,6 +57,7 @@ __all__ = [
     "KernelErrorReport",
     "KernelRidgeSolution",
     "LeakyRelu",
+    "ModelFileError",
     "NTKClassifier",
     "NTKFeatures",
     "NTKKernel",
@@ -72,7 +74,9 @@ __all__ = [
     "data",
     "kernel",
     "kernel_diag",
+    "load",
     "mlp",
+    "save",
     "serial",
     "solve_kernel_ridge",
     "solve_nystroem_ridge",

@@ -40,8 +40,9 @@ RANKS = {
     "distributed": 3,
     "solvers": 3,
     "estimators": 4,
-    "ntksketch": 5,  # the package itself, whose __init__ only re-exports
-    "cli": 6,
+    "storage": 5,
+    "ntksketch": 6,  # the package itself, whose __init__ only re-exports
+    "cli": 7,
 }
 
 

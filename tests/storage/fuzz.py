@@ -1,0 +1,231 @@
+"""Damage to model files, at random: of their bytes, and of their structure with a right checksum.
+
+The suite runs some; ``python tests/storage/fuzz.py --cases 100000`` runs many.
+"""
+
+import argparse
+import collections
+import copy
+import random
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import jax
+import numpy as np
+import saved
+import scipy.linalg
+
+import ntksketch as ntk
+from ntksketch.storage.registry import ENTRIES
+
+VALUES = [
+    *(None, True, False, 0, 1, -1, 2, 7, 2**31, 2**63, -(2**63), 10**400, 0.0, -0.0, 0.5, 1e308),
+    *("", "ntk", "nngp", "auto", "array0", "../../etc/passwd", "os.system", "\x00", "\ud800"),
+    *([], {}, [[]], {"array": ["array0", [0]]}, {"dict": []}, {"list": []}, {"csr": []}),
+    *({"strings": [1, []]}, {"type": "Relu", "fields": {}}, {"type": "builtins.eval"}),
+]
+FILES = {
+    "features": lambda: saved.features("gegenbauer", n_components=8),
+    "structured": lambda: saved.features(ntk.Gegenbauer(directions="structured"), n_components=8),
+    "regressor": lambda: saved.regressor("random-features", n_components=8),
+    "folded": lambda: saved.regressor("random-features", n_components=2),
+    "nystroem": lambda: saved.regressor(n_components=8, alphas="auto"),
+    "classifier": lambda: saved.classifier("polynomial-sketch", n_components=16),
+    "layered": lambda: saved.features(
+        ntk.PolynomialSketch(variant="layered", degree=2, hidden_components=8), n_components=8
+    ),
+    "resampled": lambda: saved.classifier(ntk.Resampled(), n_components=8),
+    "ridge": lambda: ntk.StreamingRidge([0.1, 1.0]).fit(saved.ROWS, saved.TARGETS),
+}
+
+
+def damaged(content, rng):
+    """Return bytes with some flipped, cut off, replaced, inserted, repeated or moved."""
+    data = bytearray(content)
+    for _ in range(rng.choice([1, 1, 1, 2, 8])):
+        # the header matters most
+        most = min(len(data), rng.choice([16, 200, 4000, len(data)]))
+        start = rng.randrange(max(most, 1))
+        stop = min(len(data), start + rng.choice([1, 1, 2, 8, 100]))
+        kind = rng.randrange(6)
+        if kind == 0 and data:
+            data[min(start, len(data) - 1)] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            del data[start:]
+        elif kind == 2:
+            data[start:stop] = bytes(rng.randrange(256) for _ in range(stop - start))
+        elif kind == 3:
+            data[start:start] = bytes(rng.randrange(256) for _ in range(stop - start))
+        elif kind == 4:
+            data[start:start] = data[start:stop]
+        else:
+            del data[start:stop]
+    return bytes(data)
+
+
+def places(node, path=()):
+    """Yield the path of every value in a tree of JSON."""
+    yield path
+    items = node.items() if isinstance(node, dict) else ()
+    for key, value in enumerate(node) if isinstance(node, list) else items:
+        yield from places(value, (*path, key))
+
+
+def at(node, path):
+    for step in path:
+        node = node[step]
+    return node
+
+
+def change_tree(document, rng):
+    """Replace, remove, repeat or swap values of a tree."""
+    for _ in range(rng.choice([1, 1, 1, 2, 4])):
+        paths = [path for path in places(document) if path]
+        if not paths:  # an earlier change took all
+            return
+        *path, last = rng.choice(paths)
+        parent, kind = at(document, path), rng.randrange(8)
+        value = parent[last]
+        if kind == 0:
+            del parent[last]
+        elif kind == 1 and isinstance(parent, list):
+            parent.insert(last, copy.deepcopy(value))
+        elif kind == 2 and isinstance(parent, dict):
+            parent[rng.choice(["fields", "type", "array", "kind", str(last) + "_"])] = value
+        elif kind == 3:
+            parent[last] = copy.deepcopy(at(document, rng.choice(paths)))
+        elif kind == 4 and isinstance(value, int | float):
+            parent[last] = rng.choice([value + 1, -value, value * 2, float(value), value * 10**9])
+        elif kind == 5 and isinstance(value, str):
+            parent[last] = rng.choice([*ENTRIES, value + "x", value[:-1]])
+        elif kind == 6 and isinstance(value, list):
+            rng.shuffle(value)
+        else:
+            parent[last] = copy.deepcopy(rng.choice(VALUES))
+
+
+def change_arrays(arrays, rng):
+    """Change the shape, dtype, values or name of an array, or take it away."""
+    if not arrays:
+        return
+    name = rng.choice(sorted(arrays))
+    array, kind = np.array(arrays[name], order="C"), rng.randrange(8)
+    if kind == 0:
+        del arrays[name]
+        return
+    if kind == 1:
+        arrays[rng.choice(["surplus", "../../x", "", "array99"])] = array
+        return
+    if kind == 2:
+        other = rng.choice(sorted(arrays))
+        arrays[name], arrays[other] = arrays[other], array
+        return
+    if kind == 3:
+        dtypes = np.float16, np.float32, np.float64, np.int8, np.int32, np.int64, np.uint8, np.bool_
+        with np.errstate(all="ignore"):
+            array = array.astype(rng.choice(dtypes))
+    elif kind == 4:
+        shapes = [array.size], [1, *array.shape], array.shape[::-1], [*array.shape, 1]
+        array = array.reshape(rng.choice(shapes))
+    elif kind == 5:
+        array = array[: rng.randrange(len(array) + 1)] if array.ndim else array
+    elif kind == 6:
+        array = np.concatenate([array, array]) if array.ndim else array
+    elif array.size:
+        special = np.nan, np.inf, -1, 2**31 - 1, -(2**31), 10**6
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            array.flat[rng.randrange(array.size)] = np.array(rng.choice(special)).astype(
+                array.dtype
+            )
+    arrays[name] = array
+
+
+class Target:
+    """A valid file, and what its model makes of rows."""
+
+    def __init__(self, name, folder):
+        self.path = Path(folder) / f"{name}.safetensors"
+        self.damaged = Path(folder) / f"{name}.damaged"
+        self.model = FILES[name]()
+        ntk.save(self.model, self.path)
+        self.content = self.path.read_bytes()
+        self.expected = saved.outputs(self.model)
+
+    def change_bytes(self, rng):
+        """Damage bytes; return what came of it."""
+        self.damaged.write_bytes(damaged(self.content, rng))
+        try:
+            model = ntk.load(self.damaged)
+        except ntk.ModelFileError:
+            return "refused"
+        found = saved.outputs(model)
+        assert all(np.array_equal(values, found[name]) for name, values in self.expected.items())
+        return "identical"
+
+    def change_structure(self, rng, use=True):
+        """Change the structure under a right checksum; return what came of it."""
+        self.damaged.write_bytes(self.content)
+        file = saved.File(self.damaged)
+        part = rng.randrange(4)
+        if part:
+            change_tree(file.document, rng)
+        if part in (0, 3):
+            change_arrays(file.arrays, rng)
+        file.write()
+        try:
+            model = ntk.load(self.damaged)
+        except ntk.ModelFileError:
+            return "refused"
+        return use_model(model) if use else "loaded"
+
+
+def use_model(model):
+    """Use a model that loaded: it works, or says what is wrong with its numbers."""
+    rows = np.ones((3, model.n_features_in_))
+    if hasattr(model, "feature_names_in_"):
+        return "loaded"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = saved.outputs(model, rows)
+        except (MemoryError, scipy.linalg.LinAlgError, ValueError) as error:
+            # other numbers in the statistics, the kernel or the sizes than any fit would make
+            return f"says {type(error).__name__}"
+    assert all(len(values) == 3 for values in found.values())
+    return "works"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--use", type=float, default=0.05, help="share of loaded models to use")
+    arguments = parser.parse_args()
+    start, counts = time.perf_counter(), collections.Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        targets = [Target(name, folder) for name in FILES]
+        for case in range(arguments.cases):
+            rng = random.Random(f"{arguments.seed} {case}")
+            target = targets[case % len(targets)]
+            structure = case // len(targets) % 2
+            try:
+                if structure:
+                    result = target.change_structure(rng, rng.random() < arguments.use)
+                else:
+                    result = target.change_bytes(rng)
+            except BaseException:
+                print(f"case {case} of seed {arguments.seed}, {target.path.stem}")
+                raise
+            counts["structure" if structure else "bytes", result] += 1
+            if case % 5000 == 4999:
+                jax.clear_caches()
+                print(f"{case + 1} cases, {time.perf_counter() - start:.0f} s", flush=True)
+    for (kind, result), count in sorted(counts.items()):
+        print(f"{kind:10} {result:20} {count}")
+
+
+if __name__ == "__main__":
+    main()
