@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import jax
 import numpy as np
@@ -125,7 +125,7 @@ class _Encoder:
     def _csr(self, rows: Any, where: str) -> Any:
         kind = "array" if isinstance(rows, sp.csr_array) else "matrix"
         parts = [self._array(part, where) for part in (rows.data, rows.indices, rows.indptr)]
-        return {"csr": [kind, [int(n) for n in rows.shape], *parts]}
+        return {"csr": [kind, list(map(int, cast(Any, rows.shape))), *parts]}
 
     def _array(self, array: Any, where: str) -> Any:
         known = self._nodes.get(id(array))
