@@ -255,7 +255,9 @@ def _difference(accuracy: Any, first: str, second: str) -> str:
 
 def _uci_pair(first: str, second: str) -> Callable[[dict[str, Any]], str | None]:
     def ours(found: dict[str, Any]) -> str | None:
-        data, accuracy = uci_drawing.accuracies(found["uci"]) if "uci" in found else ([], None)
+        if "uci" not in found:
+            return None
+        data, accuracy = uci_drawing.accuracies(found["uci"])
         if not data:
             return None
         means = accuracy.mean(axis=0)

@@ -7,6 +7,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core: more threads 
 
 import jax
 import pytest
+from hypothesis import settings
+
+settings.register_profile("fixed", derandomize=True)  # the same examples in every run
+settings.load_profile("fixed")
 
 
 @pytest.fixture

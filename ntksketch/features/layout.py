@@ -171,7 +171,7 @@ def _hidden_components(
 ) -> int:
     """Return the number of columns after a hidden activation."""
     if method.hidden_components is not None:
-        return method.hidden_components
+        return int(method.hidden_components)
     if not method.variance_reduction and method.product != "exact":
         return n_components
     if method.product != "exact" or not widths.psi:

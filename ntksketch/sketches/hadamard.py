@@ -46,7 +46,7 @@ def hadamard_transform(X: ArrayLike) -> jax.Array:
     [[10.0, -2.0, -4.0, 0.0]]
     """
     Z = _transformed_digits(X)
-    return Z.transpose(0, 2, 1).reshape(len(Z), -1)
+    return Z.transpose(0, 2, 1).reshape(len(Z), Z.shape[1] * Z.shape[2])
 
 
 @jax.jit
@@ -72,7 +72,7 @@ def sampled_hadamard_transform(X: ArrayLike, indices: ArrayLike) -> jax.Array:
     """
     Z, indices = _transformed_digits(X), jnp.asarray(indices)
     n, low, high = Z.shape
-    return Z.reshape(n, -1)[:, indices % low * high + indices // low]
+    return Z.reshape(n, low * high)[:, indices % low * high + indices // low]
 
 
 def _transformed_digits(X: ArrayLike) -> jax.Array:
@@ -86,7 +86,8 @@ def _transformed_digits(X: ArrayLike) -> jax.Array:
     Z = X
     for size in _factor_sizes(D):
         # the digits transformed before move to the front, the next ones to the end
-        rows = Z.transpose(0, 2, 1).reshape(-1, size) if Z.ndim == 3 else Z.reshape(-1, size)
+        digits = Z.transpose(0, 2, 1) if Z.ndim == 3 else Z
+        rows = digits.reshape(n * D // size, size)
         factor = jnp.asarray(hadamard(size), X.dtype)
         Z = jnp.matmul(rows, factor, precision=jax.lax.Precision.HIGHEST)
         Z = Z.reshape(n, D // size, size)

@@ -155,6 +155,7 @@ def test_temporaries_keep_to_the_budget(folder):
 # ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @suffixes
 def test_a_killed_run_resumes_to_the_same_bytes(suffix, folder, monkeypatch):

@@ -98,7 +98,7 @@ def test_equals_its_matrix_at_any_sizes(cls, data):
     assert (widths_of_sketch, sketch.n_components) == (widths, m)
     rng = np.random.default_rng(seed)
     rows = [rng.integers(-3, 4, (n, d)) * (rng.random((n, d)) < 0.6) * 1.0 for d in widths]
-    rows = [X * 10.0 ** data.draw(st.sampled_from([-150, 0, 90])) for X in rows]
+    rows = [X * 10.0 ** data.draw(st.sampled_from([-90, 0, 90])) for X in rows]
     products = oracles.tensor_rows(*rows) if n else np.zeros((0, np.prod(widths)))
     expected = products @ matrix(sketch)
     tolerance = 1e-13 * np.abs(expected).max(initial=0)

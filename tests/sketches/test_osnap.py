@@ -51,6 +51,7 @@ def test_unbiased_with_the_exact_variance(m, s, seed):
         assert_variance(sample, variance / s**2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_more_nonzeros_have_lighter_tails(seed):
     # two heavy coordinates: one bucket each collides or not, eight average
@@ -93,6 +94,7 @@ def spectra(U, m, s, seed, n_keys):
     return np.linalg.svd(np.asarray(sketched, np.float64), compute_uv=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_one_nonzero_loses_a_coordinate_subspace_as_often_as_birthdays_meet(seed):
     # unit vectors of different runs: with one nonzero two of them may share a bucket, and then

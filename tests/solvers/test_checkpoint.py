@@ -108,6 +108,7 @@ ntk.solve_kernel_ridge(ntk.mlp(1), X, Y, (0.01, 1.0), tolerance=1e-10, random_st
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_what_it_saved_last(tmp_path):
     path = tmp_path / "state.npz"
     assert subprocess.run([sys.executable, "-c", KILLED, path], check=False).returncode == 9

@@ -20,6 +20,8 @@ import ntksketch as ntk
 from ntksketch.features.methods import METHODS
 from ntksketch.storage import container
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 

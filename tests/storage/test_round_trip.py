@@ -55,6 +55,7 @@ for path in sorted(folder.glob("*.safetensors")):
 """
 
 
+@pytest.mark.slow
 def test_every_method_in_another_process(tmp_path):
     names = []
     for number, case in enumerate(CASES):

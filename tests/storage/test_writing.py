@@ -88,6 +88,7 @@ ntk.save(model, sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_the_old_file(model, path):
     ntk.save(model, path)
     done = subprocess.run(
