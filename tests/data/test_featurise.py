@@ -19,6 +19,8 @@ import ntksketch as ntk
 from ntksketch.data import SourceError, featurise, open_source
 from ntksketch.data.sinks import sink as sink_module
 
+pytestmark = pytest.mark.slow
+
 SUFFIXES = [".npy", ".zarr"]
 N = 30  # three blocks of eight rows and one of six
 
@@ -155,7 +157,6 @@ def test_temporaries_keep_to_the_budget(folder):
 # ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @suffixes
 def test_a_killed_run_resumes_to_the_same_bytes(suffix, folder, monkeypatch):

@@ -20,6 +20,8 @@ from ntksketch.features import Auto
 from ntksketch.features.layered_sketch import LayeredPolynomial
 from ntksketch.kernels.zonal import LegendreSeries
 
+pytestmark = pytest.mark.slow
+
 every_method = pytest.mark.parametrize(
     "method", [case.method for case in CASES], ids=lambda method: repr(method)
 )
@@ -55,7 +57,6 @@ for path in sorted(folder.glob("*.safetensors")):
 """
 
 
-@pytest.mark.slow
 def test_every_method_in_another_process(tmp_path):
     names = []
     for number, case in enumerate(CASES):
