@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ntksketch.architectures import Architecture, mlp
+from ntksketch.estimators.rows import RowsMixin
 from ntksketch.kernels import ZonalKernel
 from ntksketch.solvers import Checkpoint, solve_kernel_ridge
 
 
-class ExactNTKRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class ExactNTKRegressor(RowsMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Kernel ridge regression with the exact NTK of any number of rows, which is never stored.
 
     Each iteration passes over all pairs of rows, see :func:`solve_kernel_ridge`; for a model in one
@@ -187,13 +188,3 @@ class ExactNTKRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         X = self._validate_rows(X, reset=False)
         predicted = self.solution_.predict(X, working_memory=self.working_memory)
         return predicted.astype(X.dtype, copy=False)
-
-    def _validate_rows(self, X: Any, y: Any = "no_validation", **options: Any) -> Any:
-        return validate_data(
-            self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], **options
-        )
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import jax
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ntksketch.architectures import Architecture, mlp
 from ntksketch.data.blocks import budget_bytes
+from ntksketch.estimators.rows import RowsMixin
 from ntksketch.features import Auto, Method, resolve_method, transform_blocks
 from ntksketch.kernels import ZonalKernel, resolve_target
 from ntksketch.linear.gram import as_weights
@@ -30,7 +30,7 @@ FEATURE_CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
-class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     r"""Explicit features whose inner products approximate a network's NTK.
 
     .. math:: \langle z(x), z(y)\rangle \approx \mathrm{NTK}(x, y)
@@ -145,7 +145,7 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if n_components < 1:
             raise ValueError(f"n_components must be at least 1, got {n_components}")
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        X = self._validate(X, reset=True)
+        X = self._validate_rows(X, reset=True)
         if sample_weight is not None:
             sample_weight = as_weights(sample_weight, X.shape[0])
             if not sample_weight.any():
@@ -184,22 +184,13 @@ class NTKFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             If the rows are not as wide as those of `fit`, or not finite.
         """
         check_is_fitted(self)
-        X = self._validate(X, reset=False)
+        X = self._validate_rows(X, reset=False)
         return transform_blocks(self.feature_map_, X, self.working_memory)
-
-    def _validate(self, X: Any, *, reset: bool) -> np.ndarray | sp.csr_array:
-        return cast(
-            Any,
-            validate_data(
-                self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
-            ),
-        )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "feature_map_")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

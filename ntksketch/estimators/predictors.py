@@ -12,11 +12,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, Regre
 from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ntksketch.architectures import Architecture
 from ntksketch.data.blocks import block_slices, budget_bytes, rows_per_block
 from ntksketch.estimators.features import FEATURE_CONSTRAINTS, NTKFeatures
+from ntksketch.estimators.rows import RowsMixin
 from ntksketch.estimators.streaming_ridge import RIDGE_CONSTRAINTS, StreamingRidge
 from ntksketch.features import FeatureMap, Method, transform_blocks
 from ntksketch.features.nystroem import NystroemMap
@@ -27,7 +28,7 @@ _CHUNK_ROWS = 8192  # rows of features between updates of the Gram matrix
 _COPIES = 4  # a chunk's features and the chunk's before: half the budget, the rest for making them
 
 
-class _RidgeOnFeatures(BaseEstimator):
+class _RidgeOnFeatures(RowsMixin, BaseEstimator):
     """Features, then a streaming ridge: what the regressor and the classifier share."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -61,12 +62,6 @@ class _RidgeOnFeatures(BaseEstimator):
         """The penalty chosen."""
         check_is_fitted(self)
         return self.ridge_.alpha_
-
-    def _validate_rows(self, X: Any, y: Any = "no_validation", **options: Any) -> Any:
-        """Check rows, and targets unless there are none to check, as scikit-learn does."""
-        return validate_data(
-            self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], **options
-        )
 
     def _fit_rows(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> None:
         """Draw the features and gather their statistics chunk by chunk, then solve."""
@@ -116,11 +111,6 @@ class _RidgeOnFeatures(BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "ridge_")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
 
 class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):

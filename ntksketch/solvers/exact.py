@@ -241,7 +241,7 @@ def solve_kernel_ridge(
         architecture=K.target,
         kind=K.kind,
         X=problem.X,
-        alphas=problem.alphas if problem.is_path else float(problem.alphas[0]),
+        alphas=problem.given_alphas,
         dual_coef=problem.unpack(dual),
         intercept=problem.unpack(intercept),
         status=status,

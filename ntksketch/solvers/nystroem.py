@@ -178,7 +178,7 @@ def solve_nystroem_ridge(
         architecture=target,
         kind=kind,
         X=chosen.landmarks,
-        alphas=problem.alphas if problem.is_path else float(problem.alphas[0]),
+        alphas=problem.given_alphas,
         dual_coef=problem.unpack(coefficients),
         intercept=problem.unpack(np.tile(y_mean, len(problem.alphas)) - means @ coefficients),
         status=status,

@@ -74,6 +74,11 @@ class Problem:
         """The penalty of each system."""
         return np.repeat(self.alphas, self.targets.shape[1])
 
+    @property
+    def given_alphas(self) -> float | NDArray[np.float64]:
+        """Penalties as they came."""
+        return self.alphas if self.is_path else float(self.alphas[0])
+
     def describe(self) -> dict[str, str]:
         """Return what solutions depend on, in words or as digests."""
         return {
