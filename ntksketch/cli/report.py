@@ -20,6 +20,7 @@ from rich.table import Table
 
 from ntksketch.cli.errors import InputError
 from ntksketch.cli.evaluate import CHECKED_ROWS, DRAWS, EXACT, RIDGE, Comparison, Row
+from ntksketch.data.files import replacing
 from ntksketch.diagnostics import Estimate
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -237,13 +238,6 @@ def _html_table(headings: list[str], rows: list[list[str]]) -> str:
 
 def _replace(path: Path, content: bytes) -> Path:
     """Write a file under another name first, so that no half of it is ever seen."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
     return path

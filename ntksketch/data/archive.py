@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ntksketch.data.files import replacing
+
 
 def write_archive(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
     """Write arrays to an npz file: after a crash it is the file from before, or this one.
@@ -26,18 +28,9 @@ def write_archive(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> No
     OSError
         If the file cannot be written; the one from before is left.
     """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            values: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
-            np.savez(file, **values)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    values: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
+    with replacing(Path(path), ".partial") as partial, partial.open("wb") as file:
+        np.savez(file, **values)
 
 
 def read_archive(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

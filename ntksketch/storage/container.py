@@ -7,14 +7,11 @@ it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 import json
 import os
-import secrets
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntksketch.data.blocks import require_memory
+from ntksketch.data.files import replacing
 from ntksketch.storage.errors import ModelFileError
 
 FORMAT = 1
@@ -51,7 +49,7 @@ def write(path: Path, text: str, arrays: Mapping[str, NDArray[Any]]) -> None:
             f"the model cannot be saved: what is not in arrays takes {len(text):,} characters, at "
             f"most {_LARGEST_TEXT:,} have room; names of columns take most: fit without them"
         )
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         try:
             numbers.save_file(dict(arrays), temporary, seal(text, arrays))
         except OSError:
@@ -170,38 +168,6 @@ def _header(content: bytes) -> tuple[dict[str, str], int]:
             raise ModelFileError("its header has an array without its place in the file")
         end = max(end, offsets[1])
     return metadata, end
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield the name of a new file beside `path`, which takes its place if all goes well."""
-    path = Path(os.path.realpath(path))  # what a link points to is replaced, not the link
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a directory: give the name of a file in it")
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
-    temporary.touch(exist_ok=False)
-    mode = stat.S_IMODE((path if path.exists() else temporary).stat().st_mode)
-    try:
-        yield temporary
-        temporary.chmod(mode)  # that of the old file or of any new one, whatever wrote this one
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)
-
-
-def _sync_directory(folder: Path) -> None:
-    """Have the new name on disk as well, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _safetensors() -> Any:

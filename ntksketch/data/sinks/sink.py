@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ntksketch.data.blocks import block_slices, format_bytes
 from ntksketch.data.checksum import checksum
-from ntksketch.data.sinks.files import append, replace, sync, write_whole
+from ntksketch.data.files import append, replace, sync, write_whole
 
 # a format's module in ntksketch.data.sinks and its class there
 STORES = {".npy": ("npy", "NpyStore"), ".zarr": ("zarr", "ZarrStore")}

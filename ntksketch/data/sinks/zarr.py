@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ntksketch.data.files import sync
 from ntksketch.data.optional import require
-from ntksketch.data.sinks.files import sync
 
 
 class ZarrStore:
