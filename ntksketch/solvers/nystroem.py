@@ -134,7 +134,7 @@ def solve_nystroem_ridge(
     problem = check_problem(X, y, alphas, fit_intercept, sample_weight)
     controls = check_controls(tolerance, max_iter, checkpoint, random_state)
     target, kind = resolve_target(architecture, kind)
-    rows, weight = problem.rows, problem.weight[problem.used]
+    rows = problem.rows
     chosen = _choose(target, kind, problem, rows, landmarks, controls.seed)
     m = chosen.landmarks.shape[0]
     require_memory(
@@ -145,25 +145,13 @@ def solve_nystroem_ridge(
     factor, _, rank = chosen.factorise()
     K = LandmarkProduct(target, kind, rows, chosen.landmarks, working_memory)
 
-    def whiten(V: NDArray[np.float64], transpose: bool = False) -> NDArray[np.float64]:
-        return solve_triangular(factor, V, trans=int(transpose), lower=True, check_finite=False)
-
-    total, targets = weight.sum(), problem.targets[problem.used]
-    y_mean = weight @ targets / total if fit_intercept else np.zeros(targets.shape[1])
-    moments = K.adjoint(weight[:, None] * np.column_stack([targets - y_mean, np.ones(len(weight))]))
-    means = moments[:, -1] / total if fit_intercept else np.zeros(m)
-    right, scales = scale_columns(whiten(moments[:, :-1]))
-
-    def product(V: NDArray[np.float64]) -> NDArray[np.float64]:
-        coefficients = whiten(V, transpose=True)
-        shared = total * np.outer(means, means @ coefficients)
-        return whiten(K.normal(coefficients, weight) - shared)
-
+    equations = _NormalEquations(K, factor, problem)
+    right, scales = scale_columns(equations.right)
     systems = ShiftedSystems(
-        product=product,
+        product=equations.product,
         right=np.tile(right, len(problem.alphas)),
         shifts=problem.shifts,
-        precondition=_Preconditioner(factor, problem, total / m).solve,
+        precondition=_Preconditioner(factor, problem, equations.total / m).solve,
     )
     described = {
         "solver": "nystroem",
@@ -173,14 +161,15 @@ def solve_nystroem_ridge(
     }
     sample = kernel_sample(target, kind, rows)
     result, status = controls.solve(systems, problem.shape, rank, described, sample)
-    coefficients = whiten(result.solution, transpose=True) * np.tile(scales, len(problem.alphas))
+    coefficients = equations.unwhiten(result.solution) * np.tile(scales, len(problem.alphas))
+    shift = equations.means @ coefficients
     return KernelRidgeSolution(
         architecture=target,
         kind=kind,
         X=chosen.landmarks,
         alphas=problem.given_alphas,
         dual_coef=problem.unpack(coefficients),
-        intercept=problem.unpack(np.tile(y_mean, len(problem.alphas)) - means @ coefficients),
+        intercept=problem.unpack(np.tile(equations.y_mean, len(problem.alphas)) - shift),
         status=status,
     )
 
@@ -205,6 +194,46 @@ def _choose(
     key = jax.random.key(seed)
     chosen = method.init(key, target, rows, kind=kind, n_components=m, sample_weight=weight)
     return cast(NystroemMap, chosen)
+
+
+class _NormalEquations:
+    r"""The normal equations for :math:`L^\top \beta`, about weighted means with an intercept.
+
+    Attributes
+    ----------
+    right : ndarray of shape (m, k)
+        Right-hand sides.
+    means, y_mean : ndarray of shape (m,) and (k,)
+        Weighted means of the kernel with the landmarks and of the targets; zero without intercept.
+    total : float
+        Sum of the weights.
+    """
+
+    def __init__(self, K: LandmarkProduct, factor: NDArray[np.float64], problem: Problem) -> None:
+        weight, targets = problem.weight[problem.used], problem.targets[problem.used]
+        self._K, self._factor, self._weight = K, factor, weight
+        self.total = float(weight.sum())
+        centred = problem.fit_intercept
+        self.y_mean = weight @ targets / self.total if centred else np.zeros(targets.shape[1])
+        columns = np.column_stack([targets - self.y_mean, np.ones(len(weight))])
+        sums = K.adjoint(weight[:, None] * columns)  # means and moments in one pass
+        self.means = sums[:, -1] / self.total if centred else np.zeros(len(sums))
+        self.right = self._whiten(sums[:, :-1])
+
+    def product(self, V: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the equations' matrix times columns."""
+        coefficients = self.unwhiten(V)
+        shared = self.total * np.outer(self.means, self.means @ coefficients)
+        return self._whiten(self._K.normal(coefficients, self._weight) - shared)
+
+    def unwhiten(self, V: NDArray[np.float64]) -> NDArray[np.float64]:
+        r"""Return :math:`L^{-\top} V`, coefficients of the landmarks."""
+        return self._whiten(V, transpose=True)
+
+    def _whiten(self, V: NDArray[np.float64], transpose: bool = False) -> NDArray[np.float64]:
+        return solve_triangular(
+            self._factor, V, trans=int(transpose), lower=True, check_finite=False
+        )
 
 
 class _Preconditioner:
