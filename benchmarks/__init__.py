@@ -13,3 +13,4 @@ A benchmark is a module with
 """
 
 NAMES = ("imports", "sparse", "speed", "uci", "main", "frontier")  # the shortest first
+ACCELERATED = ("mesh",)  # sized for an accelerator, and not part of all

@@ -7,16 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import NAMES, which_method
+from benchmarks import ACCELERATED, NAMES, which_method
 from benchmarks.rendering import render
 from benchmarks.results import results_path
 from benchmarks.runner import run
 
+KNOWN = (*NAMES, "all", *ACCELERATED)
 RESULTS = Path(__file__).parent / "results"
 
 
 def main(
-    name: Annotated[str, typer.Argument(help=f"{', '.join(NAMES)}, all; or render")],
+    name: Annotated[str, typer.Argument(help=f"{', '.join(KNOWN)}; or render")],
     rendered: Annotated[str, typer.Argument(help="after render: which one")] = "",
     short: Annotated[bool, typer.Option(help="Tiny sizes, to see that it runs.")] = False,
     output: Annotated[Path, typer.Option(help="Folder of the results.")] = RESULTS,
@@ -26,10 +27,9 @@ def main(
     """Measure one benchmark or all; short results go to the folder's short/ part."""
     rendering = name == "render"
     name = rendered if rendering else name
-    known = (*NAMES, "all")
-    if name not in known or (rendered and not rendering):
+    if name not in KNOWN or (rendered and not rendering):
         raise typer.BadParameter(
-            f"NAME must be one of {', '.join(known)}, got {name or rendered!r}"
+            f"NAME must be one of {', '.join(KNOWN)}, got {name or rendered!r}"
         )
     failed = 0
     for each in NAMES if name == "all" else (name,):

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import sklearn
 
 _MIB = 2**20
-_BLOCK_ROWS = 256  # larger blocks gain nothing in a matrix product and leave the cache
+BLOCK_ROWS = 256  # larger blocks gain nothing in a matrix product and leave the cache
 
 
 def format_bytes(n_bytes: float) -> str:
@@ -81,7 +81,7 @@ def budget_bytes(working_memory: float | None) -> float:
 
 
 def rows_per_block(
-    row_bytes: float, working_memory: float | None, *, most: int = _BLOCK_ROWS
+    row_bytes: float, working_memory: float | None, *, most: int = BLOCK_ROWS
 ) -> int:
     """Return how many rows a block may have: a power of two.
 

@@ -89,6 +89,18 @@ def reservoir(
     return X, index
 
 
+def sample_indices(
+    n: int, size: int, rng: np.random.Generator | int, sample_weight: NDArray | None = None
+) -> NDArray[np.intp]:
+    """Return the indices that `reservoir` finds for a source of n rows, without reading it."""
+    keys = np.random.default_rng(rng).exponential(size=n)
+    if sample_weight is not None:
+        with np.errstate(divide="ignore"):
+            keys /= sample_weight
+    size = min(size, int(np.isfinite(keys).sum()))
+    return np.sort(np.argpartition(keys, size - 1)[:size])
+
+
 def _smallest(parts: list[tuple[NDArray, NDArray, Any]], size: int) -> tuple[NDArray, NDArray, Any]:
     """Join parts and keep the rows of the smallest keys, in order."""
     keys = np.concatenate([part[0] for part in parts])

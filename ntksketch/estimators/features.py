@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ntksketch.architectures import Architecture, mlp
 from ntksketch.data.blocks import budget_bytes
+from ntksketch.data.reservoir import sample_indices
 from ntksketch.estimators.rows import RowsMixin
 from ntksketch.features import Auto, Method, resolve_method, transform_blocks
 from ntksketch.kernels import ZonalKernel, resolve_target
@@ -28,6 +29,8 @@ FEATURE_CONSTRAINTS: dict[str, list[Any]] = {
     "working_memory": [Real, None],
     "random_state": ["random_state"],
 }
+
+_SAMPLE = 1  # names the stream of random numbers that chooses the rows to look at
 
 
 class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -152,6 +155,10 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 raise ValueError("sample_weight is zero for every row: weight some rows above zero")
         if isinstance(method, Auto):
             method = method.choose(architecture, X)
+        size = method.sample_size(int(n_components))
+        if X.shape[0] > size:
+            rng = np.random.default_rng((seed, _SAMPLE))
+            X, sample_weight = X[sample_indices(X.shape[0], size, rng, sample_weight)], None
         self.feature_map_ = method.init(
             jax.random.key(seed),
             architecture,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, cast
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
@@ -15,17 +15,18 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from ntksketch.architectures import Architecture
-from ntksketch.data.blocks import block_slices, budget_bytes, rows_per_block
+from ntksketch.data.blocks import block_slices
+from ntksketch.data.open import open_source
+from ntksketch.data.source import Source
+from ntksketch.distributed.mesh import fits, gather_on_mesh, row_mesh
 from ntksketch.estimators.features import FEATURE_CONSTRAINTS, NTKFeatures
 from ntksketch.estimators.rows import RowsMixin
 from ntksketch.estimators.streaming_ridge import RIDGE_CONSTRAINTS, StreamingRidge
-from ntksketch.features import FeatureMap, Method, transform_blocks
+from ntksketch.features import FeatureMap, Method
 from ntksketch.features.nystroem import NystroemMap
+from ntksketch.features.statistics import chunk_rows, gather, transform_chunk
 from ntksketch.kernels import ZonalKernel
-from ntksketch.linear.gram import as_weights
-
-_CHUNK_ROWS = 8192  # rows of features between updates of the Gram matrix
-_COPIES = 4  # a chunk's features and the chunk's before: half the budget, the rest for making them
+from ntksketch.linear.gram import GramAccumulator, as_weights
 
 
 class _RidgeOnFeatures(RowsMixin, BaseEstimator):
@@ -81,8 +82,8 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
         if isinstance(feature_map, NystroemMap):
             feature_map, ridge._penalty = feature_map.before_whitening()
         drawn = time.perf_counter()
-        for rows, Z in self._chunks(feature_map, X):
-            ridge.partial_fit(Z, y[rows], None if sample_weight is None else sample_weight[rows])
+        source = open_source(X, targets=y)
+        ridge._take(self._gather(feature_map, source, sample_weight), y.ndim == 1)
         passed = time.perf_counter()
         _ = ridge.coef_  # solve now, so that warnings come from fit
         solved = time.perf_counter()
@@ -93,21 +94,28 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
         }
         self.features_, self.ridge_, self._map = features, ridge, feature_map
 
-    def _chunks(self, feature_map: FeatureMap, X: Any) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield the features of consecutive rows, as many at a time as the budget allows."""
-        budget = budget_bytes(self.working_memory) / 2**20
-        chunk = rows_per_block(
-            _COPIES * feature_map.n_components * X.dtype.itemsize, budget, most=_CHUNK_ROWS
-        )
-        for rows in block_slices(X.shape[0], chunk):
-            yield rows, transform_blocks(feature_map, X[rows], budget / 2)
+    def _gather(
+        self, feature_map: FeatureMap, source: Source, sample_weight: np.ndarray | None
+    ) -> GramAccumulator:
+        """Sum on the devices where JAX has any beside the processor and the sums fit there."""
+        accumulator = GramAccumulator(bool(self.fit_intercept))
+        options: dict[str, Any] = {
+            "sample_weight": sample_weight,
+            "working_memory": self.working_memory,
+        }
+        if len(jax.local_devices()) > 1 or jax.default_backend() != "cpu":
+            mesh = row_mesh()
+            if fits(feature_map.n_components, source.dtype, mesh):
+                return gather_on_mesh(feature_map, source, accumulator, mesh=mesh, **options)
+        return gather(feature_map, source, accumulator, **options)
 
     def _predict_rows(self, X: Any) -> np.ndarray:
         """Return the ridge's predictions, in the rows' dtype."""
         check_is_fitted(self)
         X = self._validate_rows(X, reset=False)
-        chunks = self._chunks(self._map, X)
-        return np.concatenate([self.ridge_.predict(Z) for _, Z in chunks])
+        chunks = block_slices(X.shape[0], chunk_rows(self._map, X.dtype, self.working_memory))
+        features = (transform_chunk(self._map, X[rows], self.working_memory) for rows in chunks)
+        return np.concatenate([self.ridge_.predict(Z) for Z in features])
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "ridge_")

@@ -325,6 +325,12 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_accumulator")
 
+    def _take(self, accumulator: GramAccumulator, single_target: bool) -> None:
+        """Fit to rows whose statistics others gathered."""
+        self._accumulator, self._single_target = accumulator, single_target
+        self._choice = None
+        self.n_features_in_ = accumulator.n_features
+
     def _validate(self, X: Any, y: Any, reset: bool) -> tuple[NDArray, NDArray]:
         # the accumulator converts integers and looks for NaN piece by piece
         X, y = validate_data(

@@ -34,6 +34,9 @@ class Auto(Method):
       take random rows as landmarks.
     """
 
+    def sample_size(self, n_components: int) -> int:  # noqa: D102
+        return max(m.sample_size(n_components) for m in (Nystroem("kmeans"), PolynomialSketch()))
+
     def choose(self, target: Architecture | ZonalKernel, X: Any) -> Method:
         """Return the method for these rows."""
         if not (sp.issparse(X) and X.shape[1] > _WIDE):

@@ -48,6 +48,10 @@ class Method:
     def __repr__(self) -> str:
         return short_repr(self)
 
+    def sample_size(self, n_components: int) -> int:
+        """Return how many rows a draw looks at; one where only their width and dtype matter."""
+        return 1
+
     def init(
         self,
         key: jax.Array,

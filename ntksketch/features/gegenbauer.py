@@ -18,7 +18,7 @@ from ntksketch.data.blocks import require_memory
 from ntksketch.features.base import Method
 from ntksketch.features.directions import structured_blocks, uniform_directions
 from ntksketch.features.harmonic_function import best_degree, orthonormal_series, signed_weights
-from ntksketch.features.principal import principal_directions
+from ntksketch.features.principal import MOMENT_ROWS, principal_directions
 from ntksketch.features.state import Explicit, Widths, linear, linear_widths
 from ntksketch.kernels import ZonalKernel
 from ntksketch.kernels.gram import precision, squared_norms
@@ -91,6 +91,10 @@ class Gegenbauer(Method):
         if degree is not None and not (whole and 1 <= int(degree) <= 64):
             raise ValueError(f"max_degree must be a whole number from 1 to 64, got {degree!r}")
 
+    def sample_size(self, n_components: int) -> int:  # noqa: D102
+        looks = self.linear == "principal" and n_components >= _FEWEST
+        return MOMENT_ROWS if looks else 1
+
     def _draw(
         self,
         key: jax.Array,
@@ -108,7 +112,7 @@ class Gegenbauer(Method):
         coefficients = self._coefficients(zonal, dim, n_components)
         linear_key, direction_key, sample_key = jax.random.split(key, 3)
         vectors, left = np.zeros((width, 0)), np.ones(1)
-        if self.linear == "principal" and n_components >= _FEWEST:
+        if self.sample_size(n_components) > 1:
             with precision(X.dtype):
                 rows = _behind_input(first, X)
                 rows = rows if sp.issparse(rows) else np.asarray(rows)

@@ -125,6 +125,11 @@ class Nystroem(Method):
         landmarks = self._choose(key, target, kind, X, n_components, sample_weight)
         return NystroemMap(NystroemPlan(target, kind, n_components), landmarks)
 
+    def sample_size(self, n_components: int) -> int:  # noqa: D102
+        if not isinstance(self.landmarks, str):
+            return 1
+        return max(self.n_candidates or _ROWS_PER_LANDMARK * n_components, n_components)
+
     def _choose(
         self,
         key: jax.Array,
@@ -144,8 +149,7 @@ class Nystroem(Method):
                 )
             return self.landmarks.astype(X.dtype, copy=False)
         rng = generator(key)
-        count = self.n_candidates or _ROWS_PER_LANDMARK * n_components
-        chosen, weight = sample_rows(rng, X, max(count, n_components), sample_weight)
+        chosen, weight = sample_rows(rng, X, self.sample_size(n_components), sample_weight)
         candidates = X[chosen]
         if len(chosen) <= n_components:
             return candidates

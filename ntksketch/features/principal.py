@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ntksketch.data.distinct import distinct_rows
 
-_SAMPLE = 4096  # rows that the directions are taken from
+MOMENT_ROWS = 4096  # rows that the directions are taken from
 _WIDE = 2048  # columns from which products of rows are decomposed in place of those of columns
 _MOST_WIDE = 256  # directions of wide rows, which take as many dense vectors
 _ITERATIONS = 4  # of subspace iteration
@@ -72,7 +72,7 @@ def principal_directions(
         Measured on one half of the sample for directions of the other, so that few rows do not
         promise more than they keep.
     """
-    chosen, weight = sample_rows(rng, rows, _SAMPLE, sample_weight)
+    chosen, weight = sample_rows(rng, rows, MOMENT_ROWS, sample_weight)
     sample: Any = rows[chosen].astype(np.float64)
     roots = np.sqrt(weight)[:, None]
     sample = sp.csr_array(sample.multiply(roots)) if sp.issparse(sample) else sample * roots

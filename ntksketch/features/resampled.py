@@ -104,6 +104,15 @@ class Resampled(Method):
         if ridge is not None and not (real and 0 < float(ridge) < np.inf):
             raise ValueError(f"ridge must be a positive number or None, got {ridge!r}")
 
+    def sample_size(self, n_components: int) -> int:  # noqa: D102
+        inner = resolve_method(self.method).sample_size(self._count(n_components))
+        return max(_SAMPLE, inner)
+
+    def _count(self, n_components: int) -> int:
+        """Return the number of candidates."""
+        count = self.n_candidates
+        return _CANDIDATES * n_components if count is None else int(count)
+
     def _draw(
         self,
         key: jax.Array,
@@ -113,7 +122,7 @@ class Resampled(Method):
         n_components: int,
         sample_weight: NDArray | None,
     ) -> ResampledMap:
-        count = _CANDIDATES * n_components if self.n_candidates is None else int(self.n_candidates)
+        count = self._count(n_components)
         if count < n_components:
             raise ValueError(
                 f"n_candidates={count} is less than n_components={n_components}: draw more "

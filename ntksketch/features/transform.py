@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ntksketch.data.blocks import (
+    BLOCK_ROWS,
     block_slices,
     pad_rows,
     padded_rows,
@@ -21,6 +22,8 @@ from ntksketch.features.base import FeatureMap
 from ntksketch.kernels.gram import precision
 
 _IN_FLIGHT = 2  # blocks at a time: one computed while the one before is read back
+
+_MOST_ROWS = 8192  # of a block on an accelerator, which small ones leave idle
 
 
 def transform_blocks(
@@ -50,11 +53,13 @@ def transform_blocks(
         f"the feature matrix of {n:,} x {n_components:,} {X.dtype} entries",
         "transform and use the rows in blocks, or take fewer components",
     )
-    rows = rows_per_block(itemsize * _IN_FLIGHT * feature_map.row_entries, working_memory)
+    most = BLOCK_ROWS if jax.default_backend() == "cpu" else _MOST_ROWS
+    row_bytes = itemsize * _IN_FLIGHT * feature_map.row_entries
+    rows = rows_per_block(row_bytes, working_memory, most=most)
     height = padded_rows(n, rows)
     Z = np.empty((n, n_components), X.dtype)
     with precision(X.dtype):
-        params = jax.tree.map(lambda a: _place(a, X.dtype), feature_map.params)
+        params = jax.tree.map(lambda a: place(a, X.dtype), feature_map.params)
         on_device = feature_map._replace(params=params)
         parts = block_slices(n, rows)
         blocks = ((part, on_device.apply(pad_rows(X[part], height))) for part in parts)
@@ -66,10 +71,10 @@ def _store(Z: np.ndarray, part: slice, features: jax.Array) -> None:
     Z[part] = np.asarray(features)[: part.stop - part.start]
 
 
-def _place(array: Any, dtype: Any) -> Any:
-    """Put an array on the device, floating ones in the rows' dtype; CSR stays on the host."""
+def place(array: Any, dtype: Any, device: Any = None) -> Any:
+    """Put an array on a device, floating ones in the rows' dtype; CSR stays on the host."""
     if sp.issparse(array):
         return array.astype(dtype, copy=False)
     array = np.asarray(array)
     floating = np.issubdtype(array.dtype, np.floating)
-    return jax.device_put(array.astype(dtype, copy=False) if floating else array)
+    return jax.device_put(array.astype(dtype, copy=False) if floating else array, device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,6 +86,35 @@ class GramStatistics:
         )
 
 
+class GramSums(NamedTuple):
+    """Plain weighted sums over rows, in float64, such as an accelerator takes.
+
+    Attributes
+    ----------
+    n_rows, weight : int, float
+        Number of rows of positive weight, and their total weight.
+    z, y : ndarray of shapes (m,) and (k,)
+        Sums of features and targets.
+    gram : ndarray of shape (m, m)
+        Sums of products of features; the lower triangle is enough.
+    moment : ndarray of shape (m, k)
+        Sums of products of features and targets.
+    y_squares : ndarray of shape (k,)
+        Sums of squares of the targets.
+    epsilon : float
+        Machine epsilon of the products.
+    """
+
+    n_rows: Any
+    weight: Any
+    z: Any
+    y: Any
+    gram: Any
+    moment: Any
+    y_squares: Any
+    epsilon: float
+
+
 class GramAccumulator:
     r"""Weighted means and co-moments of features and targets, one block at a time.
 
@@ -133,6 +163,11 @@ class GramAccumulator:
         self.n_rows = 0
         self._shape: tuple[int, int] | None = None
         self._epsilon = float(np.finfo(np.float64).eps)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features of the rows so far; 0 before the first."""
+        return 0 if self._shape is None else self._shape[0]
 
     def update(
         self, Z: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -206,6 +241,49 @@ class GramAccumulator:
         self.n_rows += other.n_rows
         self._epsilon = max(self._epsilon, other._epsilon)
         self._move_means(other.total_weight, other._z_mean, other._y_mean)
+        return self
+
+    def add_sums(self, sums: GramSums, z_shift: NDArray, y_shift: NDArray) -> GramAccumulator:
+        """Add rows of which others took the sums about a shift, in place.
+
+        Parameters
+        ----------
+        sums : GramSums
+            The sums, of rows of which at least one has positive weight.
+        z_shift, y_shift : ndarray of shapes (m,) and (k,)
+            What was taken from features and targets beforehand; zeros without an intercept. The
+            nearer to the means, the less is lost.
+
+        Returns
+        -------
+        GramAccumulator
+            The accumulator itself.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit earlier blocks, or a sum is not finite.
+        """
+        if not (np.isfinite(sums.gram).all() and np.isfinite(sums.moment).all()):
+            raise ValueError(
+                "the features or targets contain NaN or infinity, or their squares overflow; "
+                "remove those rows, or rescale them"
+            )
+        shape = sums.moment.shape
+        self._require_shape((shape[0], shape[1]))
+        self._allocate((shape[0], shape[1]))
+        weight = float(sums.weight)
+        z_rest, y_rest = sums.z / weight, sums.y / weight
+        self._gram += sums.gram
+        self._moment += sums.moment
+        self._y_squares += sums.y_squares
+        if self.fit_intercept:
+            self._add_outer(-weight, z_rest)
+            self._moment -= weight * np.outer(z_rest, y_rest)
+            self._y_squares -= weight * y_rest**2
+        self.n_rows += int(sums.n_rows)
+        self._epsilon = max(self._epsilon, sums.epsilon)
+        self._move_means(weight, z_shift + z_rest, y_shift + y_rest)
         return self
 
     def finalise(self) -> GramStatistics:

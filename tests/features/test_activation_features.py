@@ -86,6 +86,7 @@ def test_an_activation_without_a_rule(function):
         function(Swish(), jnp.ones((1, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     ("activation", "method"),
@@ -128,6 +129,7 @@ def test_sparse_rows_equal_dense_rows():
     np.testing.assert_allclose(sparse, Z, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_deeper_features_approach_the_exact_kernel():
     X = load_digits().data[:40].astype(np.float32) / 16
     architecture = ntk.mlp(2, activation=Gelu(), weight_std=1.2)

@@ -31,6 +31,7 @@ def expected_kernel(feature_map, X):
     return np.outer(norms, norms) * feature_map.expected(cosines)
 
 
+@pytest.mark.slow
 @every_case
 def test_mean_over_keys(case):
     if case.mean is None:
@@ -49,6 +50,7 @@ def test_mean_over_keys(case):
     assert_unbiased(grams, K)
 
 
+@pytest.mark.slow
 @every_case
 def test_error_falls_with_the_components(case, digits):
     X = digits[::5]
@@ -67,6 +69,7 @@ def test_error_falls_with_the_components(case, digits):
     assert np.polyfit(np.log(sizes), np.log(errors), 1)[0] <= case.slope
 
 
+@pytest.mark.slow
 @every_case
 def test_spectral_factor_falls_with_the_components(case, digits):
     # the theorems ask for components in proportion to 1/factor^2 at every ridge

@@ -98,6 +98,7 @@ def test_few_columns_are_all_random(n):
     assert np.all(Z.std(axis=0) > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("dim", [2, 3, 40])
 def test_one_direction_has_the_mean_and_variance_of_its_function(dim, seed):
@@ -173,6 +174,7 @@ def test_structured_products_are_those_of_the_dense_matrix(width, m):
     np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_structured_directions_approach_the_kernel():
     X = np.random.default_rng(0).standard_normal((40, 30))
     K = ntk.kernel(ntk.mlp(2), X)

@@ -65,6 +65,7 @@ def expected_kernel(method, target, X, m=64, kind="ntk"):
 # ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("target", TARGETS, ids=repr)
 @pytest.mark.parametrize("method", METHODS[:3], ids=repr)
@@ -73,6 +74,7 @@ def test_unbiased_for_its_polynomial(method, target, seed):
     assert_unbiased(grams, expected_kernel(method, target, ROWS, 40))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("base", ["osnap", "countsketch", "srht"])
 def test_unbiased_with_leaves(base, seed, monkeypatch):
@@ -83,6 +85,7 @@ def test_unbiased_with_leaves(base, seed, monkeypatch):
     assert_unbiased(grams, expected_kernel(method, ntk.mlp(2), X, 30))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kind", ["ntk", "nngp"])
 def test_unbiased_for_both_kinds(kind, seed):
@@ -100,6 +103,7 @@ def test_exact_where_all_monomials_fit():
         np.testing.assert_allclose(Z @ Z.T, expected_kernel(method, ntk.mlp(1), ROWS), rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("complex_to_real", [False, True])
 def test_error_falls_as_the_square_root_of_the_components(complex_to_real, seed):
@@ -115,6 +119,7 @@ def test_error_falls_as_the_square_root_of_the_components(complex_to_real, seed)
     assert abs(exponent + 0.5) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_complex_signs_reduce_the_error(seed):
     X = np.random.default_rng(2).standard_normal((40, 300)) + 1.0
@@ -173,6 +178,7 @@ def test_the_map_reports_its_polynomial(method):
 # ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("degree", [2, 8])
 def test_published_sketch_is_unbiased_at_depth_1_without_a_sketch_of_the_rows(degree, seed):
@@ -182,6 +188,7 @@ def test_published_sketch_is_unbiased_at_depth_1_without_a_sketch_of_the_rows(de
     assert_unbiased(grams, expected_kernel(method, ntk.mlp(1), ROWS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 2])
 def test_published_sketch_approaches_the_exact_kernel(depth, digits):
     X = digits[:100].astype(np.float32)
@@ -206,6 +213,7 @@ def test_published_sketch_approaches_the_exact_kernel(depth, digits):
     assert large < 0.15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ntk", "nngp"])
 @pytest.mark.parametrize("target", TARGETS[:4], ids=repr)
 def test_layered_kernel_approaches_the_exact_one_with_the_degree(target, kind):
@@ -313,6 +321,7 @@ def test_blocks_of_sparse_rows_compile_once(method, compilations, monkeypatch):
     np.testing.assert_allclose(Z[200:], transform_blocks(other, X[200:]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parameters",
     [*({"base": base} for base in ("osnap", "countsketch", "srht")), {"variant": "layered"}],

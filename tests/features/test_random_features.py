@@ -33,6 +33,7 @@ def digits():
     return load_digits().data / 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_unbiased_at_depth_1(method, seed):
@@ -49,6 +50,7 @@ def test_unbiased_with_few_components(n_components, seed):
     assert_unbiased(grams, ntk.kernel(architecture, ROWS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     "architecture",
@@ -99,6 +101,7 @@ def test_leverage_and_orthogonal_directions_reduce_the_error_in_three_dimensions
         assert better.mean() < worse.mean() - 2 * error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_error_falls_as_the_square_root_of_the_components(depth, seed, digits):
@@ -213,6 +216,7 @@ def test_architecture_without_nonlinearity_is_refused():
         draw(RandomFeatures(), serial(Dense()), ROWS, 64, jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_deeper_features_approach_the_exact_kernel(digits):
     X = digits[:100]
     biased = ntk.mlp(4, weight_std=1.2, bias_std=0.5)

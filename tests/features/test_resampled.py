@@ -169,6 +169,7 @@ def test_features_are_columns_of_the_candidates_weighted_by_their_scores(method,
         assert len(np.unique(distances.argmin(axis=1))) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resampled", [ntk.Resampled(n_candidates=24), PUBLISHED], ids=repr)
 @pytest.mark.parametrize("kind", ["ntk", "nngp"])
 def test_unbiased(resampled, kind):

@@ -39,6 +39,7 @@ def cut_features(restriction, X):
     return Z[:, restriction.positions] * restriction.factors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "architecture"), CASES, ids=case_name)
 @pytest.mark.parametrize("kind", ["ntk", "nngp"])
 def test_columns_are_those_of_the_whole_map(method, architecture, kind):

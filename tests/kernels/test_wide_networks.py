@@ -110,6 +110,7 @@ def test_wide_networks_have_the_exact_kernels(depth, weight_std, bias_std, seed)
     assert_wide_networks_have_the_kernels(network, depth, weight_std, bias_std, seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("activation", [ntk.Gelu(), ntk.Sin(1.5, 0.8, 0.3)], ids=repr)
 def test_wide_networks_of_other_activations(activation, seed):

@@ -20,6 +20,7 @@ def pairs_of(widths, seed):
     return zip(*(np.stack(pair, axis=1) for pair in pairs), strict=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("widths", [(16, 13), (13, 9, 16)])
 def test_exact_variance_with_independent_coordinates_is_below_that_of_real_signs(widths, seed):
@@ -43,6 +44,7 @@ def test_exact_variance_with_independent_coordinates_is_below_that_of_real_signs
             assert exact < real
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("m", [1, 7, 12])
 def test_balanced_coordinates_are_unbiased_for_any_number_of_columns(m, seed):

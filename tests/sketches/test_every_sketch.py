@@ -191,6 +191,7 @@ def test_no_rows(case):
     assert sketch.apply(*map(sparse.csr_array, rows)).shape == (0, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     "case", [CASES[i] for i in (0, 1, 3, 5, 7, 9, 12)], ids=lambda case: case.cls.__name__

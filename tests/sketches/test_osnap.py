@@ -32,6 +32,7 @@ def test_isometry_where_no_two_coordinates_meet(d, m, seed):
     np.testing.assert_allclose(S @ S.T, np.eye(d), rtol=0, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("m", "s"), [(6, 1), (12, 3), (14, 4), (3, 8)])
 def test_unbiased_with_the_exact_variance(m, s, seed):
@@ -107,6 +108,7 @@ def test_one_nonzero_loses_a_coordinate_subspace_as_often_as_birthdays_meet(seed
     assert spectra(U, m, 8, seed, n_keys)[:, -1].min() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_embeds_a_subspace_with_a_distortion_that_falls_as_the_square_root(seed):
     k, d, n_keys, sizes = 4, 512, 50, (64, 256)

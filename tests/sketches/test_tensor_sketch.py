@@ -22,6 +22,7 @@ def test_is_a_count_sketch_of_the_tensor_product(widths, m):
     np.testing.assert_array_equal(S.sum(axis=1), np.ones(np.prod(widths)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("widths", "m"), [((6, 20), 9), ((9, 6, 7), 16)])
 def test_unbiased_within_the_variance_bounds(seed, widths, m):

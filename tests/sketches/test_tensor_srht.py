@@ -13,6 +13,7 @@ from sketch_statistics import (
 from ntksketch.sketches import SRHT, TensorSRHT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("widths", [(16, 13), (13, 9, 16)])
 def test_unbiased_with_the_exact_variance(seed, widths):
@@ -34,6 +35,7 @@ def test_unbiased_with_the_exact_variance(seed, widths):
         assert independent_samples <= (3**p - 1) / m
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_published_variance_with_independent_coordinates(seed):
     m, widths = 12, (16, 13)

@@ -23,6 +23,7 @@ from ntksketch.sketches import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("complex_to_real", [False, True])
 @pytest.mark.parametrize("p", [2, 3, 6])
@@ -53,6 +54,7 @@ def test_variance_grows_slower_than_that_of_a_product_of_sketches(seed):
     assert variances[0] < 0.5 * min(variances[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("complex_to_real", [False, True])
 @pytest.mark.parametrize("base", ["osnap", "countsketch", "srht"])

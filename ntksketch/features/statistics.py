@@ -1,0 +1,79 @@
+"""Sufficient statistics of the features of a source, which are never kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ntksketch.data.blocks import budget_bytes, rows_per_block
+from ntksketch.data.prefetch import prefetch
+from ntksketch.data.source import Source
+from ntksketch.features.base import FeatureMap
+from ntksketch.features.transform import transform_blocks
+from ntksketch.linear import GramAccumulator
+
+_CHUNK_ROWS = 8192  # rows of features between updates of the Gram matrix
+_COPIES = 4  # a chunk's features and the chunk's before: half the budget, the rest for making them
+
+
+def chunk_rows(feature_map: FeatureMap, dtype: Any, working_memory: float | None) -> int:
+    """Return how many rows have their features in memory at a time."""
+    row_bytes = _COPIES * feature_map.n_components * dtype.itemsize
+    return rows_per_block(row_bytes, working_memory, most=_CHUNK_ROWS)
+
+
+def transform_chunk(feature_map: FeatureMap, X: Any, working_memory: float | None) -> NDArray:
+    """Return the features of one chunk, made with half of the budget."""
+    return transform_blocks(feature_map, X, budget_bytes(working_memory) / 2**21)
+
+
+def weighted_blocks(
+    source: Source, n_rows: int, sample_weight: NDArray | None
+) -> Iterator[tuple[Any, NDArray, NDArray | None]]:
+    """Yield rows, targets and weights of each block, the next of which is being read."""
+    with closing(prefetch(source.blocks(n_rows))) as blocks:
+        for start, X, y in blocks:
+            rows = slice(start, start + X.shape[0])
+            yield X, y, None if sample_weight is None else sample_weight[rows]
+
+
+def gather(
+    feature_map: FeatureMap,
+    source: Source,
+    accumulator: GramAccumulator,
+    *,
+    sample_weight: NDArray | None = None,
+    working_memory: float | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> GramAccumulator:
+    """Add the features of all rows to statistics, in place.
+
+    Parameters
+    ----------
+    feature_map : FeatureMap
+        The map.
+    source : Source
+        Rows with targets.
+    accumulator : GramAccumulator
+        Takes them.
+    sample_weight : ndarray of shape (n,), default=None
+        Weights, which count as repetitions.
+    working_memory : float, default=None
+        Budget in MiB beside the statistics; None reads scikit-learn's setting.
+    progress : callable, default=None
+        Called with the number of rows of each block that is done.
+
+    Returns
+    -------
+    GramAccumulator
+        The accumulator itself.
+    """
+    n_rows = chunk_rows(feature_map, source.dtype, working_memory)
+    for X, y, weight in weighted_blocks(source, n_rows, sample_weight):
+        accumulator.update(transform_chunk(feature_map, X, working_memory), y, weight)
+        if progress is not None:
+            progress(X.shape[0])
+    return accumulator
