@@ -8,7 +8,14 @@ import ntksketch
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent
 GENERATED = HERE / "generated"
-BENCHMARKS = ("main", "frontier", "uci", "sparse", "speed")  # of which the pages show results
+BENCHMARKS = (
+    "main",
+    "frontier",
+    "uci",
+    "sparse",
+    "speed",
+    "mesh",
+)  # of which the pages show results
 MISSING = "No results are recorded yet.\n"
 
 project = "ntksketch"

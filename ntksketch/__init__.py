@@ -4,7 +4,7 @@ Exact kernels of infinitely wide networks, explicit features that approximate th
 the data, ridge regression on the features, and checks of the error against the exact kernel.
 """
 
-from ntksketch import data
+from ntksketch import data, distributed
 from ntksketch.architectures import (
     Activation,
     Architecture,
@@ -72,6 +72,7 @@ __all__ = [
     "StreamingRidge",
     "check_features",
     "data",
+    "distributed",
     "kernel",
     "kernel_diag",
     "load",

@@ -22,7 +22,7 @@ from ntksketch.linear.gram import PIECE_ROWS, GramAccumulator, GramSums
 
 _AXIS = "rows"
 _COPIES = 3  # a block's features, with what makes them, and the block's before
-_TILES = 8  # along a side of the Gram matrix, of which the lower triangle is computed
+_TILES = 8  # along a side of the Gram matrix, of which one triangle is computed
 _IN_FLIGHT = 2  # blocks that wait on the devices
 _SHARE = 0.5  # of a device's free memory that a pass may take
 
@@ -39,8 +39,25 @@ class _Sums(NamedTuple):
     y_squares: Any
 
 
-def row_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Return a mesh that shares out rows; None takes all devices of this process."""
+def row_mesh(devices: Sequence[Any] | None = None) -> Mesh:
+    """Lay out devices along one axis, over which rows are shared out.
+
+    Parameters
+    ----------
+    devices : sequence of jax.Device, default=None
+        The devices; None takes all of this process.
+
+    Returns
+    -------
+    jax.sharding.Mesh
+        A mesh with the axis "rows".
+
+    Examples
+    --------
+    >>> from ntksketch.distributed import row_mesh
+    >>> row_mesh().axis_names
+    ('rows',)
+    """
     return Mesh(np.array(jax.local_devices() if devices is None else devices), (_AXIS,))
 
 
@@ -58,7 +75,7 @@ def gather_on_mesh(
 
     Each device has a copy of the map, computes the features of its share of a block and adds them
     to sums of its own, in float64; they meet once, at the end. Products run in the rows' dtype at
-    full precision, the lower triangle of the Gram matrix alone. The sums are taken about the means
+    full precision, one triangle of the Gram matrix alone. The sums are taken about the means
     of the first block, which makes up for the means that the host's sums subtract block by block.
 
     Parameters
@@ -90,6 +107,19 @@ def gather_on_mesh(
         If the sums do not fit on a device.
     ValueError
         If features are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntksketch as ntk
+    >>> X = np.random.default_rng(0).standard_normal((100, 5))
+    >>> features = ntk.NTKFeatures(n_components=16, random_state=0).fit(X)
+    >>> source = ntk.data.open_source(X, targets=X[:, 0])
+    >>> sums = ntk.distributed.gather_on_mesh(
+    ...     features.feature_map_, source, ntk.linear.GramAccumulator()
+    ... )
+    >>> sums.finalise().gram.shape
+    (16, 16)
     """
     mesh = row_mesh() if mesh is None else mesh
     share = block_rows(feature_map, source.dtype, mesh, working_memory)
@@ -114,10 +144,11 @@ def gather_on_mesh(
     with jax.enable_x64(True):
         total = [np.asarray(value) for value in _meet(mesh, sums)]
         shift = [np.asarray(value, np.float64) for value in shift]
-    if total[0] == 0:
+    found = GramSums(*total, epsilon=float(np.finfo(source.dtype).eps))
+    if found.n_rows == 0:
         return accumulator
-    epsilon = float(np.finfo(source.dtype).eps)
-    return accumulator.add_sums(GramSums(*total, epsilon=epsilon), *shift)
+    # an upper triangle in C's order is the lower one in Fortran's, which is how the host adds
+    return accumulator.add_sums(found._replace(gram=found.gram.T), *shift)
 
 
 def fits(n_components: int, dtype: Any, mesh: Mesh) -> bool:
@@ -151,7 +182,7 @@ def block_rows(
     return rows_per_block(row_bytes, left / 2**20, most=PIECE_ROWS)
 
 
-def _budget(device: jax.Device) -> float:
+def _budget(device: Any) -> float:
     """Return the bytes that a pass may take on a device; infinity if it does not tell."""
     stats = device.memory_stats() or {}
     if "bytes_limit" not in stats:
@@ -254,7 +285,7 @@ def _add(
     def add(sums, Z, Y, weights, z_shift, y_shift):
         root = jnp.sqrt(weights)[:, None]
         z, y = (Z - z_shift) * root.astype(Z.dtype), (Y - y_shift) * root
-        gram = _add_lower_triangle(sums.gram[0], z)
+        gram = _add_upper_triangle(sums.gram[0], z)
         positive = (weights > 0).sum()
         added = _Sums(
             n_rows=sums.n_rows + positive,
@@ -270,13 +301,13 @@ def _add(
     return add(sums, Z, Y, weights, z_shift, y_shift)
 
 
-def _add_lower_triangle(gram: jax.Array, z: jax.Array) -> jax.Array:
+def _add_upper_triangle(gram: jax.Array, z: jax.Array) -> jax.Array:
     """Add the products of columns, tile by tile, and all of one shape: each shape compiles."""
     m = len(gram)
     side = -(-m // min(_TILES, m))
     # the last tiles begin where they still fit; what they share with others is added once
     starts = np.minimum(side * np.arange(-(-m // side)), m - side)
-    rows, columns = np.tril_indices(len(starts))
+    rows, columns = np.triu_indices(len(starts))
     fresh = side * np.arange(len(starts)) - starts  # rows of a tile that an earlier one has
     inner = jnp.arange(side)
 

@@ -34,7 +34,7 @@ class Auto(Method):
       take random rows as landmarks.
     """
 
-    def sample_size(self, n_components: int) -> int:  # noqa: D102
+    def _sample_size(self, n_components: int) -> int:
         return max(m.sample_size(n_components) for m in (Nystroem("kmeans"), PolynomialSketch()))
 
     def choose(self, target: Architecture | ZonalKernel, X: Any) -> Method:

@@ -49,7 +49,22 @@ class Method:
         return short_repr(self)
 
     def sample_size(self, n_components: int) -> int:
-        """Return how many rows a draw looks at; one where only their width and dtype matter."""
+        """Return how many rows a draw looks at, at most.
+
+        Parameters
+        ----------
+        n_components : int
+            Number of columns.
+
+        Returns
+        -------
+        int
+            One where only the rows' width and dtype matter.
+        """
+        return self._sample_size(n_components)
+
+    def _sample_size(self, n_components: int) -> int:
+        """Return the number of rows: what methods that look at data define."""
         return 1
 
     def init(

@@ -91,7 +91,7 @@ class Gegenbauer(Method):
         if degree is not None and not (whole and 1 <= int(degree) <= 64):
             raise ValueError(f"max_degree must be a whole number from 1 to 64, got {degree!r}")
 
-    def sample_size(self, n_components: int) -> int:  # noqa: D102
+    def _sample_size(self, n_components: int) -> int:
         looks = self.linear == "principal" and n_components >= _FEWEST
         return MOMENT_ROWS if looks else 1
 

@@ -125,7 +125,7 @@ class Nystroem(Method):
         landmarks = self._choose(key, target, kind, X, n_components, sample_weight)
         return NystroemMap(NystroemPlan(target, kind, n_components), landmarks)
 
-    def sample_size(self, n_components: int) -> int:  # noqa: D102
+    def _sample_size(self, n_components: int) -> int:
         if not isinstance(self.landmarks, str):
             return 1
         return max(self.n_candidates or _ROWS_PER_LANDMARK * n_components, n_components)

@@ -104,7 +104,7 @@ class Resampled(Method):
         if ridge is not None and not (real and 0 < float(ridge) < np.inf):
             raise ValueError(f"ridge must be a positive number or None, got {ridge!r}")
 
-    def sample_size(self, n_components: int) -> int:  # noqa: D102
+    def _sample_size(self, n_components: int) -> int:
         inner = resolve_method(self.method).sample_size(self._count(n_components))
         return max(_SAMPLE, inner)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ntksketch.data.blocks import budget_bytes, rows_per_block
 from ntksketch.data.prefetch import prefetch
-from ntksketch.data.source import Source
+from ntksketch.data.source import Source, SourceError
 from ntksketch.features.base import FeatureMap
 from ntksketch.features.transform import transform_blocks
 from ntksketch.linear import GramAccumulator
@@ -36,6 +36,8 @@ def weighted_blocks(
     """Yield rows, targets and weights of each block, the next of which is being read."""
     with closing(prefetch(source.blocks(n_rows))) as blocks:
         for start, X, y in blocks:
+            if y is None:
+                raise SourceError(f"{source.name} has no targets to learn from")
             rows = slice(start, start + X.shape[0])
             yield X, y, None if sample_weight is None else sample_weight[rows]
 

@@ -264,7 +264,7 @@ class GramAccumulator:
         ValueError
             If shapes do not fit earlier blocks, or a sum is not finite.
         """
-        if not (np.isfinite(sums.gram).all() and np.isfinite(sums.moment).all()):
+        if not (np.isfinite(np.diagonal(sums.gram)).all() and np.isfinite(sums.moment).all()):
             raise ValueError(
                 "the features or targets contain NaN or infinity, or their squares overflow; "
                 "remove those rows, or rescale them"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import frontier, imports, main, results, ridge, runner, sparse, speed, uci
+from benchmarks import frontier, imports, main, mesh, results, ridge, runner, sparse, speed, uci
 from benchmarks.__main__ import command
 from benchmarks.datasets import VARIABLE, load
 from benchmarks.exact import solve_kernel_ridge
@@ -213,6 +213,27 @@ def test_speed(tmp_path):
         "StreamingRidge, path of penalties",
     ]
     assert render(tmp_path / "speed.json")[2].stat().st_size > 0
+
+
+def test_mesh(tmp_path, folder):
+    settings = mesh.settings(True) | {"mnist_components": [8], "synthetic": [[60, 16]]}
+    settings |= {"precision": [60, 16], "block": 64, "rounds": 1, "test_rows": 20}
+    keys = {"precision", "mnist 8", "synthetic 60 16"}
+    data = saved(tmp_path / "mesh.json", mesh, settings, keys)
+    found = {m["key"]: m for m in data["measurements"]}
+    assert set(found) == keys
+    assert 0 < max(found["precision"]["deviation"].values()) < 1e-5
+    rows = rows_of(mesh.table(data))
+    assert [row[:3] for row in rows] == [["mnist", "20", "8"], ["synthetic", "60", "16"]]
+    assert render(tmp_path / "mesh.json")[2].stat().st_size > 0
+
+
+def test_synthetic_rows_do_not_depend_on_how_many_there_are(monkeypatch):
+    monkeypatch.setattr(mesh, "_STREAM_ROWS", 50)
+    X, y = mesh.teacher(170, 3)
+    assert len({tuple(row) for row in X.tolist()}) == 170
+    for whole, part in zip((X, y), mesh.teacher(100, 3), strict=True):
+        np.testing.assert_array_equal(whole[:100], part)
 
 
 def test_main(tmp_path):

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 
 from ntksketch.data import open_source, reservoir
 from ntksketch.data import source as source_module
+from ntksketch.data.reservoir import sample_indices
 
 DRAWS = 2000
 
@@ -120,3 +121,13 @@ def test_memory_is_that_of_samples_and_blocks():
 def test_arguments_that_cannot_be_used(size, weight, message):
     with pytest.raises(ValueError, match=message):
         reservoir(open_source(np.ones((3, 2))), size, 0, sample_weight=weight)
+
+
+@pytest.mark.parametrize("size", [1, 5, 40, 60])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_indices_are_found_without_the_rows(size, weighted, block_rows):
+    weight = np.random.default_rng(1).integers(0, 3, 50).astype(float) if weighted else None
+    source = open_source(np.arange(50.0)[:, None])
+    for seed in range(20):
+        _, index = reservoir(source, size, seed, sample_weight=weight)
+        np.testing.assert_array_equal(sample_indices(50, size, seed, weight), index)

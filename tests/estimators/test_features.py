@@ -276,3 +276,29 @@ def test_methods_on_a_fitted_map_take_new_parameters_only_at_fit():
     features.set_params(n_components=5, kind="nngp")
     np.testing.assert_array_equal(features.transform(rows()), Z)
     assert features.fit_transform(rows()).shape == (70, 5)
+
+
+@pytest.mark.parametrize(
+    "method", ["nystroem", "gegenbauer", ntk.Resampled(), ntk.Nystroem("rpcholesky")]
+)
+def test_a_method_sees_no_more_rows_than_it_looks_at(method, monkeypatch):
+    """They are drawn in proportion to the weights."""
+    seen = []
+    draw = ntk.features.Method.init
+
+    def init(self, key, target, X, **options):
+        seen.append((X, options["sample_weight"]))
+        return draw(self, key, target, X, **options)
+
+    monkeypatch.setattr(ntk.features.Method, "init", init)
+    monkeypatch.setattr(ntk.features.gegenbauer, "MOMENT_ROWS", 300)
+    monkeypatch.setattr(ntk.features.resampled, "_SAMPLE", 300)
+    X = np.random.default_rng(0).standard_normal((1000, 4))
+    weight = (np.arange(1000) % 2).astype(float)
+    fm = ntk.NTKFeatures(None, method, 20, random_state=0).fit(X, sample_weight=weight)
+    rows, left = seen[0]
+    assert rows.shape[0] == fm.method_.sample_size(20) < 1000
+    assert left is None
+    index = [np.flatnonzero((row == X).all(axis=1)).item() for row in rows]
+    assert index == sorted(set(index))
+    assert all(i % 2 for i in index)

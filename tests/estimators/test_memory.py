@@ -7,6 +7,7 @@ import pytest
 
 MEASURE = """
 import ctypes, gc, json, sys, warnings
+import jax
 import numpy as np
 import ntksketch as ntk
 from pathlib import Path
@@ -33,7 +34,7 @@ def rows(n, d):
     return X
 
 rng = np.random.default_rng(0)
-peaks = {}
+peaks, arrays = {}, {}
 for name, (n, d, m, depth, budget, method) in json.loads(sys.argv[1]).items():
     X = rows(n, d)
     features = ntk.NTKFeatures(
@@ -41,6 +42,8 @@ for name, (n, d, m, depth, budget, method) in json.loads(sys.argv[1]).items():
     ).fit(X[:2])
     features.transform(X[:1500])
     peaks[name] = peak(features.transform, X)
+    leaves = jax.tree.leaves(features.feature_map_.params)
+    arrays[name] = sum(np.asarray(leaf).nbytes for leaf in leaves) / 2**20
 
 n, m, budget = json.loads(sys.argv[2])
 X = rows(n, 64)
@@ -55,7 +58,7 @@ for alphas in ("auto", 1.0):
 
 Z = rows(1000, json.loads(sys.argv[3]))
 peaks["solve"] = peak(ntk.StreamingRidge().fit, Z, Z[:, 0].copy())
-print(json.dumps(peaks))
+print(json.dumps({**peaks, 'arrays': arrays}))
 """
 
 RANDOM = "RandomFeatures(hidden_components=300)"
@@ -72,7 +75,7 @@ TRANSFORMS = {  # rows, columns, components, depth, budget in MiB, method
 }
 FIT = (20_000, 384, 16)  # rows, components, budget in MiB
 SOLVE = 640  # components
-ALLOWANCE = 4.0  # for allocator, threads and the map's arrays: it does not grow with the rows
+ALLOWANCE = 6.0  # for allocator and threads, which vary by 4: it does not grow with the rows
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +101,10 @@ def peaks():
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_transform_takes_its_result_and_the_budget(peaks, name):
+def test_transform_takes_its_result_the_arrays_and_the_budget(peaks, name):
     n, _, n_components, _, budget, _ = TRANSFORMS[name]
     result = n * n_components * 4 / 2**20
-    assert result - 1 < peaks[name] < result + budget + ALLOWANCE
+    assert result - 1 < peaks[name] < result + peaks["arrays"][name] + budget + ALLOWANCE
 
 
 @pytest.mark.parametrize("alphas", ["auto", "1.0"])

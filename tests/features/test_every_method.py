@@ -186,8 +186,8 @@ def test_biases(case):
     "kernel",
     [
         ntk.zonal.laplace(0.5),
-        ntk.zonal.gamma_exponential(1.0, 1.5),
-        ntk.zonal.polynomial([0.5, 0.0, 2.0]),
+        pytest.param(ntk.zonal.gamma_exponential(1.0, 1.5), marks=pytest.mark.slow),
+        pytest.param(ntk.zonal.polynomial([0.5, 0.0, 2.0]), marks=pytest.mark.slow),
         ntk.zonal.from_function(np.exp),
     ],
     ids=["laplace", "gamma-exponential", "polynomial", "function"],
@@ -204,7 +204,11 @@ def test_zonal_kernels(case, kernel):
         for Z in [draw(case.method, kernel, ROWS, 1000, jax.random.key(seed))]
     ]
     assert np.mean(errors) < 0.1
-    if ntk.zonal.ntk(2) is not kernel:  # a network's kernel goes both ways
+
+
+@every_case
+def test_a_network_and_its_zonal_kernel_have_the_same_features(case):
+    if case.zonal:
         key = jax.random.key(0)
         np.testing.assert_array_equal(
             draw(case.method, ntk.zonal.ntk(2), ROWS, 9, key),

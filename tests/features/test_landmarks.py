@@ -46,6 +46,7 @@ def test_leverage_prefers_rows_that_no_others_stand_for():
         assert found >= 12  # of 20; random rows would find 12 / 404 of them
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_rejection_draws_the_second_pivot_by_what_the_first_leaves(seed):
     A = np.array([[2.0, 1.9, 0.0], [1.9, 2.0, 0.0], [0.0, 0.0, 1.0]])

@@ -295,7 +295,7 @@ def test_homogeneous_for_every_draw(method, depth):
 
 @pytest.mark.parametrize("target", [ntk.mlp(1), TARGETS[2]], ids=repr)
 @pytest.mark.parametrize("method", METHODS, ids=repr)
-@pytest.mark.parametrize("narrow", [4096, 4])
+@pytest.mark.parametrize("narrow", [pytest.param(4096, marks=pytest.mark.slow), 4])
 def test_sparse_rows_equal_dense_rows(target, method, narrow, monkeypatch):
     monkeypatch.setattr("ntksketch.features.powers._NARROW", narrow)
     X = np.where(np.random.default_rng(0).random((7, 150)) < 0.2, 1.5, 0.0)

@@ -127,6 +127,7 @@ def test_error_falls_as_the_square_root_of_the_components(depth, seed, digits):
     assert exponent(True, 24) <= -0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "depth", "bound"),
     [
@@ -170,6 +171,7 @@ def test_pairs_of_orthogonal_directions_keep_norms_exactly():
     np.testing.assert_allclose((Z**2).sum(axis=1), (ROWS**2).sum(axis=1), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 @pytest.mark.parametrize("depth", [1, 2])
 def test_homogeneous_without_bias_for_every_draw(method, depth):

@@ -55,6 +55,7 @@ def test_columns_are_those_of_the_whole_map(method, architecture, kind):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "architecture"), CASES, ids=case_name)
 def test_sparse_rows(method, architecture):
     X = np.where(np.random.default_rng(2).random((10, 6)) < 0.5, ROWS, 0.0)

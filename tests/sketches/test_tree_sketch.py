@@ -41,6 +41,7 @@ def test_unbiased_within_the_bound_on_the_variance(p, complex_to_real, seed):
         assert_variance_below(sample, (1 + 8 / w) ** (p - 1) * (1 + 2 / w) ** p - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_variance_grows_slower_than_that_of_a_product_of_sketches(seed):
     p, m, d = 6, 64, 64
