@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from ntksketch.data.source import Source
+from ntksketch.data.source import Source, SourceError
 
 
 def reservoir(
@@ -87,6 +87,28 @@ def reservoir(
         raise ValueError("there is no row of positive weight to draw")
     _, index, X = _smallest(kept, size)
     return X, index
+
+
+def look(
+    source: Source, size: int, rng: np.random.Generator, sample_weight: NDArray | None = None
+) -> tuple[Any, NDArray | None]:
+    """Return at most `size` rows, drawn by their weights, and the weights that are left to them.
+
+    For one row anything of its type will do: a source that is read once is left alone.
+    """
+    n = source.shape[0]
+    if n is not None and n <= size:
+        return source.read(0, n), sample_weight
+    if size == 1:
+        return np.zeros((1, source.shape[1]), source.dtype) if n is None else source.read(
+            0, 1
+        ), None
+    if source.format == "iterable":
+        raise SourceError(
+            "iterable: it can be read only once, and the method looks at rows beforehand; take one "
+            'that does not, such as method="random-features", or store the rows in a file'
+        )
+    return reservoir(source, size, rng, sample_weight=sample_weight)[0], None
 
 
 def sample_indices(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -107,6 +108,28 @@ class Source:
     def row_bytes(self) -> float:
         """Bytes that a row takes in memory, on average."""
         return float(self.shape[1] * self.dtype.itemsize)
+
+    def with_targets(self, targets: Any) -> Source:
+        """Return the same rows with other targets.
+
+        Parameters
+        ----------
+        targets : array-like of shape (n,) or (n, n_targets), or path of a .npy file
+            The targets.
+
+        Returns
+        -------
+        Source
+            A source that reads the same rows.
+
+        Raises
+        ------
+        SourceError
+            If they are not one for each row, or not numbers.
+        """
+        other = copy.copy(self)
+        other._targets = _open_targets(targets, self.shape[0], self.name)
+        return other
 
     def read(self, start: int, stop: int) -> Any:
         """Read consecutive rows.
@@ -260,7 +283,7 @@ class Source:
 
     def _convert(self, X: Any) -> Any:
         if sp.issparse(X):
-            return X.astype(self.dtype, copy=False)
+            return _short_indices(X.astype(self.dtype, copy=False))
         if isinstance(X, np.memmap):  # read now, by whoever asked, and not when it is used
             return np.array(X, self.dtype, order="C")
         return np.asarray(X, self.dtype, order="C")
@@ -274,6 +297,15 @@ class Source:
                     f"{path} {what} after it was opened: it had {size:,} bytes and has "
                     f"{now[0]:,}; open it again"
                 )
+
+
+def _short_indices(X: Any) -> Any:
+    """Return CSR with 32-bit indices if they are enough, which is what most code takes."""
+    short = np.iinfo(np.int32).max
+    if X.indices.dtype == X.indptr.dtype == np.int32 or max(X.nnz, X.shape[1]) > short:
+        return X
+    parts = X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32)
+    return sp.csr_array(parts, shape=X.shape)
 
 
 def _row_dtype(dtype: Any, name: str) -> np.dtype:

@@ -14,8 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ntksketch.architectures import Architecture, mlp
 from ntksketch.data.blocks import budget_bytes
-from ntksketch.data.reservoir import sample_indices
-from ntksketch.estimators.rows import RowsMixin
+from ntksketch.data.reservoir import look, sample_indices
+from ntksketch.data.source import Source
+from ntksketch.estimators.rows import RowsMixin, open_rows
 from ntksketch.features import Auto, Method, resolve_method, transform_blocks
 from ntksketch.kernels import ZonalKernel, resolve_target
 from ntksketch.linear.gram import as_weights
@@ -114,8 +115,9 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows; only their width and dtype matter to methods that do not look at data.
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Source
+            Rows; only their width and dtype matter to methods that do not look at data. Of a
+            source, a sample is in memory.
         y : ignored
             There for pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -148,17 +150,24 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if n_components < 1:
             raise ValueError(f"n_components must be at least 1, got {n_components}")
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        X = self._validate_rows(X, reset=True)
+        streams = isinstance(X, Source)
+        X = (
+            open_rows(self, X, None, sample_weight)
+            if streams
+            else self._validate_rows(X, reset=True)
+        )
         if sample_weight is not None:
             sample_weight = as_weights(sample_weight, X.shape[0])
             if not sample_weight.any():
                 raise ValueError("sample_weight is zero for every row: weight some rows above zero")
+        size = method.sample_size(int(n_components))
+        rng = np.random.default_rng((seed, _SAMPLE))
+        if streams:
+            X, sample_weight = look(X, size, rng, sample_weight)
+        elif X.shape[0] > size:
+            X, sample_weight = X[sample_indices(X.shape[0], size, rng, sample_weight)], None
         if isinstance(method, Auto):
             method = method.choose(architecture, X)
-        size = method.sample_size(int(n_components))
-        if X.shape[0] > size:
-            rng = np.random.default_rng((seed, _SAMPLE))
-            X, sample_weight = X[sample_indices(X.shape[0], size, rng, sample_weight)], None
         self.feature_map_ = method.init(
             jax.random.key(seed),
             architecture,

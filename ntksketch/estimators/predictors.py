@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, cast
 
 import jax
@@ -15,13 +17,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from ntksketch.architectures import Architecture
-from ntksketch.data.blocks import block_slices
 from ntksketch.data.open import open_source
 from ntksketch.data.source import Source
 from ntksketch.distributed.mesh import fits, gather_on_mesh, row_mesh
 from ntksketch.estimators.features import FEATURE_CONSTRAINTS, NTKFeatures
-from ntksketch.estimators.rows import RowsMixin
+from ntksketch.estimators.rows import RowsMixin, open_rows
 from ntksketch.estimators.streaming_ridge import RIDGE_CONSTRAINTS, StreamingRidge
+from ntksketch.estimators.targets import EncodedTargets, one_hot, read_labels
 from ntksketch.features import FeatureMap, Method
 from ntksketch.features.nystroem import NystroemMap
 from ntksketch.features.statistics import chunk_rows, gather, transform_chunk
@@ -64,8 +66,15 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
         check_is_fitted(self)
         return self.ridge_.alpha_
 
-    def _fit_rows(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> None:
-        """Draw the features and gather their statistics chunk by chunk, then solve."""
+    def _fit_rows(
+        self,
+        X: Any,
+        source: Source,
+        encode: Callable[[np.ndarray], np.ndarray],
+        sample_weight: np.ndarray | None,
+        progress: Callable[[int], object] | None,
+    ) -> None:
+        """Draw the features for rows, gather their statistics from a source, then solve."""
         ridge = StreamingRidge(self.alphas, fit_intercept=self.fit_intercept)
         ridge._check_parameters()
         features = NTKFeatures(
@@ -82,8 +91,9 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
         if isinstance(feature_map, NystroemMap):
             feature_map, ridge._penalty = feature_map.before_whitening()
         drawn = time.perf_counter()
-        source = open_source(X, targets=y)
-        ridge._take(self._gather(feature_map, source, sample_weight), y.ndim == 1)
+        encoded = EncodedTargets(source, encode)
+        accumulator = self._gather(feature_map, encoded, sample_weight, progress)
+        ridge._take(accumulator, bool(encoded.single_target))
         passed = time.perf_counter()
         _ = ridge.coef_  # solve now, so that warnings come from fit
         solved = time.perf_counter()
@@ -95,13 +105,18 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
         self.features_, self.ridge_, self._map = features, ridge, feature_map
 
     def _gather(
-        self, feature_map: FeatureMap, source: Source, sample_weight: np.ndarray | None
+        self,
+        feature_map: FeatureMap,
+        source: Source,
+        sample_weight: np.ndarray | None,
+        progress: Callable[[int], object] | None,
     ) -> GramAccumulator:
         """Sum on the devices where JAX has any beside the processor and the sums fit there."""
         accumulator = GramAccumulator(bool(self.fit_intercept))
         options: dict[str, Any] = {
             "sample_weight": sample_weight,
             "working_memory": self.working_memory,
+            "progress": progress,
         }
         if len(jax.local_devices()) > 1 or jax.default_backend() != "cpu":
             mesh = row_mesh()
@@ -112,9 +127,9 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
     def _predict_rows(self, X: Any) -> np.ndarray:
         """Return the ridge's predictions, in the rows' dtype."""
         check_is_fitted(self)
-        X = self._validate_rows(X, reset=False)
-        chunks = block_slices(X.shape[0], chunk_rows(self._map, X.dtype, self.working_memory))
-        features = (transform_chunk(self._map, X[rows], self.working_memory) for rows in chunks)
+        X = X if isinstance(X, Source) else self._validate_rows(X, reset=False)
+        chunks = self._chunks(X, chunk_rows(self._map, X.dtype, self.working_memory))
+        features = (transform_chunk(self._map, rows, self.working_memory) for rows in chunks)
         return np.concatenate([self.ridge_.predict(Z) for Z in features])
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -178,17 +193,27 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
     (2,)
     """
 
-    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> NTKRegressor:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> NTKRegressor:
         """Fit in one pass over the rows.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Source
+            Rows. A source is read twice where the method looks at rows beforehand: once to
+            draw a sample.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), or None
+            Targets; None for those of a source.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, which count as repetitions of a row.
+        progress : callable, default=None
+            Called during the pass with the number of rows of each block that is done.
 
         Returns
         -------
@@ -201,9 +226,13 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
             If a parameter or the data cannot be used; the message says what came and what to do.
         """
         self._validate_params()
-        X, y = self._validate_rows(X, y, multi_output=True, y_numeric=True)
+        if isinstance(X, Source):
+            source = X = open_rows(self, X, y, sample_weight)
+        else:
+            X, y = self._validate_rows(X, y, multi_output=True, y_numeric=True)
+            source = open_source(X, targets=y)
         weight = None if sample_weight is None else as_weights(sample_weight, X.shape[0])
-        self._fit_rows(X, y, weight)
+        self._fit_rows(X, source, lambda y: y, weight, progress)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -211,7 +240,7 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Source
             Rows.
 
         Returns
@@ -317,17 +346,28 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
         )
         self.class_weight = class_weight
 
-    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> NTKClassifier:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> NTKClassifier:
         """Fit in one pass over the rows.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            Classes of any type that can be sorted; at least two.
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Source
+            Rows. A source is read twice where the method looks at rows beforehand: once to
+            draw a sample.
+        y : array-like of shape (n_samples,), or None
+            Classes of any type that can be sorted, at least two; None for the targets of a source,
+            which are then read beforehand.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, which count as repetitions of a row.
+        progress : callable, default=None
+            Called during the pass with the number of rows of each block that is done.
 
         Returns
         -------
@@ -340,7 +380,12 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
             If a parameter or the data cannot be used; the message says what came and what to do.
         """
         self._validate_params()
-        X, y = self._validate_rows(X, y)
+        if isinstance(X, Source):
+            source = X = open_rows(self, X, None, sample_weight)
+            y = read_labels(X) if y is None else np.asarray(y)
+        else:
+            X, y = self._validate_rows(X, y)
+            source = open_source(X)
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
         weight = None if sample_weight is None else as_weights(sample_weight, X.shape[0])
@@ -350,8 +395,8 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"y must have at least 2 classes, got one class: {classes[0]}")
-        member = codes == 1 if len(classes) == 2 else codes[:, None] == np.arange(len(classes))
-        self._fit_rows(X, np.where(member, 1, -1).astype(X.dtype), weight)
+        encode = functools.partial(one_hot, n_classes=len(classes), dtype=X.dtype)
+        self._fit_rows(X, source.with_targets(codes), encode, weight, progress)
         self.classes_ = classes
         return self
 
@@ -360,7 +405,7 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Source
             Rows.
 
         Returns
@@ -375,7 +420,7 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Source
             Rows.
 
         Returns

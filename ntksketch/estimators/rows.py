@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
+from ntksketch.data.blocks import block_slices
+from ntksketch.data.prefetch import prefetch
+from ntksketch.data.source import Source, SourceError
+
+
+def open_rows(estimator: Any, source: Source, y: Any = None, sample_weight: Any = None) -> Source:
+    """Return a source with its targets, and give an estimator its width as that of the rows."""
+    if source.shape[0] is None and sample_weight is not None:
+        raise SourceError(f"{source.name}: weights need a known number of rows; say n_rows=")
+    if source.shape[0] == 0:
+        raise SourceError(f"{source.name}: there are no rows")
+    estimator.n_features_in_ = source.shape[1]
+    vars(estimator).pop("feature_names_in_", None)
+    return source if y is None else source.with_targets(y)
+
 
 class RowsMixin:
     """Dense or CSR rows in float32 or float64, checked as scikit-learn does."""
 
+    def _chunks(self, X: Any, n_rows: int) -> Iterator[Any]:
+        """Yield blocks of checked rows, or of a source as wide as they must be."""
+        if not isinstance(X, Source):
+            yield from (X[rows] for rows in block_slices(X.shape[0], n_rows))
+            return
+        if X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"{X.name} has {X.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input"
+            )
+        with closing(prefetch(X.blocks(n_rows))) as blocks:
+            yield from (block.X for block in blocks)
+
     def _validate_rows(self, X: Any, y: Any = "no_validation", **options: Any) -> Any:
         """Return checked rows, and targets unless there are none to check."""
+        if isinstance(X, Source):
+            raise TypeError(
+                f"{type(self).__name__} takes rows in memory here, got {X!r}; read them, or see "
+                "ntksketch.data.featurise"
+            )
         return validate_data(
             cast(BaseEstimator, self),
             X,

@@ -7,11 +7,16 @@ from numbers import Real
 from typing import Any, ClassVar, cast
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ntksketch.data.source import Source
+from ntksketch.estimators.rows import open_rows
+from ntksketch.estimators.targets import EncodedTargets
+from ntksketch.features.statistics import weighted_blocks
 from ntksketch.linear import (
     GramAccumulator,
     GramStatistics,
@@ -145,16 +150,16 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.fit_intercept = fit_intercept
 
     def fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> StreamingRidge:
         """Fit to these rows alone, read in blocks.
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
-            Dense features; a memory-mapped array is not loaded whole.
-        y : array_like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
+        X : array_like of shape (n_samples, n_features), or Source
+            Dense features; a memory-mapped array is not loaded whole, nor is a source.
+        y : array_like of shape (n_samples,) or (n_samples, n_targets), or None
+            Targets; None for those of a source.
         sample_weight : float or array_like of shape (n_samples,), optional
             Non-negative weights, which count as repetitions of a row.
 
@@ -169,13 +174,28 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
             If a parameter, a shape or a value cannot be used.
         """
         self._check_parameters()
+        if isinstance(X, Source):
+            return self._fit_source(open_rows(self, X, y, sample_weight), sample_weight)
         X, y = self._validate(X, y, reset=True)
         weight = None if sample_weight is None else as_weights(sample_weight, len(X))
         accumulator = self._new_accumulator()
         for rows in gen_batches(len(X), PIECE_ROWS):
             accumulator.update(X[rows], y[rows], None if weight is None else weight[rows])
-        self._accumulator, self._single_target = accumulator, y.ndim == 1
-        self._choice = None
+        self._take(accumulator, y.ndim == 1)
+        self._current()
+        return self
+
+    def _fit_source(self, source: Source, sample_weight: ArrayLike | None) -> StreamingRidge:
+        encoded = EncodedTargets(source, np.asarray)
+        weight = sample_weight
+        if weight is not None:
+            weight = as_weights(weight, cast(int, source.shape[0]))
+        accumulator = self._new_accumulator()
+        for Z, y, part in weighted_blocks(encoded, PIECE_ROWS, weight):
+            if sp.issparse(Z):
+                raise TypeError(f"{source.name} has sparse rows, and dense features are expected")
+            accumulator.update(Z, y, part)
+        self._take(accumulator, bool(encoded.single_target))
         self._current()
         return self
 

@@ -674,3 +674,12 @@ def test_an_iterable_of_another_length_than_said(n_rows, said):
 def test_targets_of_an_iterable_come_with_it():
     with pytest.raises(TypeError, match="come with its blocks"):
         open_source(pieces(np.ones((N, 2))), targets=np.ones(N))
+
+
+@pytest.mark.parametrize("way", SPARSE)
+def test_indices_are_short(way, tmp_path):
+    """scikit-learn refuses 64-bit ones, which some readers make."""
+    X, y = rows_and_targets(10, dtype=np.float64 if way in TEXT else np.float32)
+    block = WAYS[way](tmp_path, X, y).read(2, 9)
+    assert block.indices.dtype == block.indptr.dtype == np.int32
+    np.testing.assert_array_equal(dense(block), X[2:9])

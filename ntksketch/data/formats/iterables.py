@@ -37,6 +37,9 @@ class IterableSource(Source):
     def has_targets(self) -> bool:  # noqa: D102
         return self._with_targets
 
+    def with_targets(self, targets: Any) -> NoReturn:  # noqa: D102
+        raise SourceError("iterable: give each block its targets, as pairs of rows and targets")
+
     def fingerprint(self) -> NoReturn:  # noqa: D102
         raise SourceError("iterable: what comes is not known before it is read, nor afterwards")
 

@@ -1,0 +1,59 @@
+"""Targets of a source as least squares takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntksketch.data.source import Block, Source
+
+_ROWS = 2**16  # whose targets are read at a time
+
+
+class EncodedTargets(Source):
+    """A source whose targets go through a function.
+
+    Parameters
+    ----------
+    source : Source
+        Rows with targets.
+    encode : callable
+        Takes the targets of some rows and returns an array for as many.
+
+    Attributes
+    ----------
+    single_target : bool or None
+        Whether a row has a number rather than an array; None before the first block was read.
+    """
+
+    def __init__(self, source: Source, encode: Callable[[NDArray], NDArray]) -> None:
+        self._source, self._encode = source, encode
+        self.name, self.format = source.name, source.format
+        self.shape, self.dtype = source.shape, source.dtype
+        self.single_target: bool | None = None
+
+    @property
+    def has_targets(self) -> bool:  # noqa: D102
+        return self._source.has_targets
+
+    def blocks(self, n_rows: int | None = None, *, start: int = 0) -> Iterator[Block]:  # noqa: D102
+        for block in self._source.blocks(n_rows, start=start):
+            y = None if block.y is None else self._encode(block.y)
+            self.single_target = y is None or y.ndim == 1
+            yield block._replace(y=y)
+
+
+def read_labels(source: Source) -> NDArray:
+    """Return the targets of all rows, which are labels."""
+    n = source.shape[0] or 0
+    parts = [source.read_targets(start, min(start + _ROWS, n)) for start in range(0, n, _ROWS)]
+    return np.concatenate(parts)
+
+
+def one_hot(codes: NDArray, n_classes: int, dtype: Any) -> NDArray:
+    """Return +1 for a row's class and -1 for the others: (n, n_classes), or (n,) for two."""
+    member = codes == 1 if n_classes == 2 else codes[:, None] == np.arange(n_classes)
+    return np.where(member, 1, -1).astype(dtype)
