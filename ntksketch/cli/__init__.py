@@ -1,4 +1,4 @@
-"""The command line: ``ntksketch demo`` and ``ntksketch compare``."""
+"""The command line: ``ntksketch demo``, ``compare``, ``featurize``, ``fit`` and ``predict``."""
 
 from ntksketch.cli.entry import main
 

@@ -23,7 +23,8 @@ _TASK = "auto: text, true/false or at most 20 different whole numbers are classe
 
 def compare(
     data: Annotated[
-        Path, typer.Argument(help=".npy, .npz (X, y or X_train, y_train, ...) or .csv file.")
+        Path,
+        typer.Argument(help=".npy, .npz (X, y or X_train, y_train, ...), .csv, or what fit takes."),
     ],
     target: Annotated[str | None, typer.Option(help=_TARGET)] = None,
     task: Annotated[

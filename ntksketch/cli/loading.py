@@ -1,4 +1,4 @@
-"""Data sets from .npy, .npz and .csv files; nothing in a file is ever executed."""
+"""Data sets from files, whole; nothing in a file is ever executed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ntksketch.cli.errors import InputError
+from ntksketch.data import SourceError, open_source
+from ntksketch.data.blocks import require_memory
+from ntksketch.data.open import FORMATS
 
 _SPLIT_KEYS = ("X_train", "y_train", "X_test", "y_test")
 
@@ -43,8 +47,8 @@ def load(path: Path, target: str | None = None) -> Loaded:
     Parameters
     ----------
     path : Path
-        ``.npy`` (2-D), ``.npz`` (X and y, or X_train, y_train, X_test and y_test) or ``.csv``
-        (with a header).
+        ``.npy`` (2-D), ``.npz`` (X and y, or X_train, y_train, X_test and y_test), ``.csv`` (with
+        a header), or what `open_source` opens.
     target : str, default=None
         Of ``.npy`` a second file, of ``.npz`` a key, of ``.csv`` a column; None is the last column,
         or the key y.
@@ -61,12 +65,30 @@ def load(path: Path, target: str | None = None) -> Loaded:
     """
     readers: dict[str, Callable[[Path, str | None], Loaded]]
     readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"{path}: the extension must be one of {', '.join(readers)}")
-    if not path.is_file():
+    others = [suffix for suffixes in FORMATS.values() for suffix in suffixes]
+    reader = readers.get(path.suffix.lower(), _read_source)
+    if path.suffix.lower() not in (*readers, *others):
+        known = ", ".join(dict.fromkeys([*readers, *others]))
+        raise InputError(f"{path}: the extension must be one of {known}")
+    if not (path.is_file() or (reader is _read_source and path.is_dir())):
         raise InputError(f"{path}: there is no such file")
     return reader(path, target)
+
+
+def _read_source(path: Path, target: str | None) -> Loaded:
+    """Read a file of another format whole."""
+    try:
+        source = open_source(path, targets=target)
+        if not source.has_targets:
+            raise InputError(f"{path}: it has no targets; say which with --target")
+        n = source.shape[0] or 0
+        X, y = source.read(0, n), source.read_targets(0, n)
+    except (SourceError, ModuleNotFoundError, OSError, TypeError) as error:
+        raise InputError(str(error)) from error
+    if sp.issparse(X):
+        require_memory(8.0 * n * X.shape[1], f"{path} as a full matrix", "see the command fit")
+        X = X.toarray()
+    return _checked(f"{path}", X, y)
 
 
 def _read_npy(path: Path, target: str | None) -> Loaded:

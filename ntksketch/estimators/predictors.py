@@ -30,6 +30,13 @@ from ntksketch.features.statistics import chunk_rows, gather, transform_chunk
 from ntksketch.kernels import ZonalKernel
 from ntksketch.linear.gram import GramAccumulator, as_weights
 
+_MATRICES = 6  # of float64 that the statistics and their solve take at most
+
+
+def solve_bytes(n_components: int) -> float:
+    """Return the bytes that the statistics of so many components and their solve may take."""
+    return 8.0 * _MATRICES * n_components**2
+
 
 class _RidgeOnFeatures(RowsMixin, BaseEstimator):
     """Features, then a streaming ridge: what the regressor and the classifier share."""
@@ -124,13 +131,18 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
                 return gather_on_mesh(feature_map, source, accumulator, mesh=mesh, **options)
         return gather(feature_map, source, accumulator, **options)
 
-    def _predict_rows(self, X: Any) -> np.ndarray:
+    def _predict_rows(self, X: Any, progress: Callable[[int], object] | None = None) -> np.ndarray:
         """Return the ridge's predictions, in the rows' dtype."""
         check_is_fitted(self)
         X = X if isinstance(X, Source) else self._validate_rows(X, reset=False)
         chunks = self._chunks(X, chunk_rows(self._map, X.dtype, self.working_memory))
-        features = (transform_chunk(self._map, rows, self.working_memory) for rows in chunks)
-        return np.concatenate([self.ridge_.predict(Z) for Z in features])
+        predictions = []
+        for rows in chunks:
+            Z = transform_chunk(self._map, rows, self.working_memory)
+            predictions.append(self.ridge_.predict(Z))
+            if progress is not None:
+                progress(len(Z))
+        return np.concatenate(predictions)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "ridge_")
@@ -235,20 +247,22 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
         self._fit_rows(X, source, lambda y: y, weight, progress)
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, *, progress: Callable[[int], object] | None = None) -> np.ndarray:
         """Predict targets.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or Source
             Rows.
+        progress : callable, default=None
+            Called with the number of rows of each block that is done.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_targets)
             Predictions: float32 if the rows are, else float64.
         """
-        return self._predict_rows(X)
+        return self._predict_rows(X, progress)
 
 
 class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
@@ -400,34 +414,40 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
         self.classes_ = classes
         return self
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(
+        self, X: Any, *, progress: Callable[[int], object] | None = None
+    ) -> np.ndarray:
         """Predict the one-hot targets.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or Source
             Rows.
+        progress : callable, default=None
+            Called with the number of rows of each block that is done.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Scores, one column a class; for two classes one number a row, positive for the second.
         """
-        return self._predict_rows(X)
+        return self._predict_rows(X, progress)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, *, progress: Callable[[int], object] | None = None) -> np.ndarray:
         """Predict classes.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or Source
             Rows.
+        progress : callable, default=None
+            Called with the number of rows of each block that is done.
 
         Returns
         -------
         ndarray of shape (n_samples,)
             Classes, of the type given to `fit`.
         """
-        scores = self.decision_function(X)
+        scores = self.decision_function(X, progress=progress)
         chosen = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
         return self.classes_[chosen]

@@ -1,0 +1,86 @@
+"""``ntksketch featurize``: the features of a file, in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import ntksketch as ntk
+from ntksketch.cli import streaming as s
+
+
+def featurize(
+    rows: s.Rows,
+    output: Annotated[Path, typer.Argument(help=".npy file or .zarr folder of the features.")],
+    key: s.Key = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Features that were saved; then no options below count.")
+    ] = None,
+    depth: s.Depth = 1,
+    bias: s.Bias = 0.0,
+    kind: s.Kind = "ntk",
+    method: s.MethodName = "auto",
+    components: s.Components = 1024,
+    seed: s.Seed = 0,
+    save: Annotated[Path | None, typer.Option(help="Where to save the features' draw.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with a run that was stopped.")] = False,
+    memory: s.Memory = None,
+    json: s.Json = False,
+) -> None:
+    """Write the NTK features of all rows to a file, block by block.
+
+    A run that was stopped, even killed, goes on with --resume and gives the same bytes.
+    """
+    with s.user_errors("finished blocks are kept; the same command with --resume goes on"):
+        source = s.open_file(rows, key=key)
+        with s.refusals():
+            features = (
+                _features(model)
+                if model
+                else ntk.NTKFeatures(
+                    s.network(depth, bias),
+                    s.method(method),
+                    components,
+                    kind=kind,
+                    working_memory=memory,
+                    random_state=seed,
+                ).fit(source)
+            )
+            if save is not None:
+                ntk.save(features, save)
+            done = 0
+            with s.row_progress("features", source.shape[0]) as add:
+
+                def progress(finished: int, total: int) -> None:
+                    nonlocal done
+                    add(finished - done)
+                    done = finished
+
+                written = ntk.data.featurise(
+                    features,
+                    source,
+                    output,
+                    resume=resume,
+                    working_memory=memory,
+                    progress=progress,
+                )
+        s.show(
+            {
+                "output": str(output),
+                "rows": written.shape[0],
+                "components": written.shape[1],
+                "dtype": str(written.dtype),
+            },
+            json,
+        )
+
+
+def _features(path: Path) -> ntk.NTKFeatures:
+    model = ntk.load(path)
+    if isinstance(model, (ntk.NTKRegressor, ntk.NTKClassifier)):
+        return model.features_
+    if not isinstance(model, ntk.NTKFeatures):
+        raise TypeError(f"{path}: it holds a {type(model).__name__}, which has no features")
+    return model

@@ -1,0 +1,77 @@
+"""``ntksketch fit``: a model of a file, in one pass over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+
+import ntksketch as ntk
+from ntksketch.cli import streaming as s
+from ntksketch.cli.errors import InputError
+from ntksketch.data.blocks import available_memory, budget_bytes, format_bytes
+from ntksketch.estimators.predictors import solve_bytes
+
+
+def fit(
+    rows: s.Rows,
+    output: Annotated[Path, typer.Argument(help="Where to save the model (.safetensors).")],
+    target: s.Target = None,
+    key: s.Key = None,
+    task: Annotated[
+        Literal["regression", "classification"], typer.Option(help="What the targets are.")
+    ] = "regression",
+    depth: s.Depth = 1,
+    bias: s.Bias = 0.0,
+    kind: s.Kind = "ntk",
+    method: s.MethodName = "auto",
+    components: s.Components = 1024,
+    alpha: Annotated[
+        list[float] | None,
+        typer.Option(help="Penalty; several are chosen from. [default: a grid, by GCV]"),
+    ] = None,
+    seed: s.Seed = 0,
+    memory: s.Memory = None,
+    json: s.Json = False,
+) -> None:
+    """Fit ridge regression or classification on NTK features, and save the model.
+
+    The rows are read twice at most, and never are more than some blocks of them in memory.
+    """
+    with s.user_errors(f"nothing was written to {output}"):
+        source = s.open_file(rows, target, key)
+        if not source.has_targets:
+            raise InputError(f"{rows}: it has no targets; say which with --target")
+        if output.is_dir() or not output.absolute().parent.is_dir():
+            raise InputError(f"{output}: it must be a file in a folder that is there")
+        estimator = ntk.NTKClassifier if task == "classification" else ntk.NTKRegressor
+        with s.refusals():
+            model = estimator(
+                s.network(depth, bias),
+                s.method(method),
+                components,
+                kind=kind,
+                alphas=np.array(alpha) if alpha else "auto",
+                working_memory=memory,
+                random_state=seed,
+            )
+            needed = solve_bytes(components) + budget_bytes(memory)
+            s.say(
+                f"{source.shape[0] or 'some'} rows of {source.shape[1]} columns; up to "
+                f"{format_bytes(needed)} of memory, of {format_bytes(available_memory())}"
+            )
+            with s.row_progress("pass", source.shape[0]) as add:
+                model.fit(source, progress=add)
+            ntk.save(model, output)
+        s.show(
+            {
+                "output": str(output),
+                "rows": model.ridge_.n_samples_seen_,
+                "components": components,
+                "alpha": float(model.alpha_),
+                "seconds": {name: round(t, 3) for name, t in model.fit_seconds_.items()},
+            },
+            json,
+        )

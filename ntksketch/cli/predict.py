@@ -1,0 +1,62 @@
+"""``ntksketch predict``: what a saved model says of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+import ntksketch as ntk
+from ntksketch.cli import streaming as s
+from ntksketch.cli.errors import InputError
+from ntksketch.data.files import replacing
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="The model that fit saved.")],
+    rows: s.Rows,
+    output: Annotated[Path, typer.Argument(help=".npy file of the predictions.")],
+    target: s.Target = None,
+    key: s.Key = None,
+    scores: Annotated[
+        bool, typer.Option(help="Of a classifier, write scores rather than classes.")
+    ] = False,
+    memory: s.Memory = None,
+    json: s.Json = False,
+) -> None:
+    """Predict the targets of all rows; with --target, tell how well."""
+    with s.user_errors(f"nothing was written to {output}"):
+        if output.suffix != ".npy":
+            raise InputError(f"{output}: predictions are written to a .npy file")
+        fitted = ntk.load(model)
+        if not isinstance(fitted, (ntk.NTKRegressor, ntk.NTKClassifier)):
+            raise InputError(f"{model}: it holds a {type(fitted).__name__}, which does not predict")
+        classifier = isinstance(fitted, ntk.NTKClassifier)
+        if scores and not classifier:
+            raise InputError(f"{model}: it holds a regressor, which has no scores")
+        source = s.open_file(rows, target, key, **_width(rows, fitted.n_features_in_))
+        fitted.set_params(working_memory=memory)
+        with s.refusals(), s.row_progress("predictions", source.shape[0]) as add:
+            say = fitted.decision_function if scores else fitted.predict
+            predicted = say(source, progress=add)
+        with replacing(output) as path, path.open("wb") as file:
+            np.save(file, predicted, allow_pickle=False)
+        result = {"output": str(output), "rows": len(predicted)}
+        if source.has_targets and not scores:
+            result |= _score(predicted, source.read_targets(0, len(predicted)), classifier)
+        s.show(result, json)
+
+
+def _width(rows: Path, n_features: int) -> dict[str, int]:
+    """Return the number of columns for a format that may leave the last ones out."""
+    return {"n_features": n_features} if rows.suffix in (".libsvm", ".svmlight", ".svm") else {}
+
+
+def _score(predicted: np.ndarray, targets: np.ndarray, classifier: bool) -> dict[str, float]:
+    from sklearn.metrics import accuracy_score, r2_score
+
+    if classifier:
+        return {"accuracy": float(accuracy_score(targets, predicted))}
+    return {"R2": float(r2_score(targets, predicted))}
