@@ -36,11 +36,12 @@ def predict(
         classifier = isinstance(fitted, ntk.NTKClassifier)
         if scores and not classifier:
             raise InputError(f"{model}: it holds a regressor, which has no scores")
-        source = s.open_file(rows, target, key, **_width(rows, fitted.n_features_in_))
+        width = int(vars(fitted)["n_features_in_"])
+        source = s.open_file(rows, target, key, **_width(rows, width))
         fitted.set_params(working_memory=memory)
         with s.refusals(), s.row_progress("predictions", source.shape[0]) as add:
-            say = fitted.decision_function if scores else fitted.predict
-            predicted = say(source, progress=add)
+            predict = getattr(fitted, "decision_function" if scores else "predict")
+            predicted = predict(source, progress=add)
         with replacing(output) as path, path.open("wb") as file:
             np.save(file, predicted, allow_pickle=False)
         result = {"output": str(output), "rows": len(predicted)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from typing import Any
 
@@ -108,6 +109,11 @@ def look(
             "iterable: it can be read only once, and the method looks at rows beforehand; take one "
             'that does not, such as method="random-features", or store the rows in a file'
         )
+    if n is not None:
+        generator = copy.deepcopy(rng)  # for a sample that has to be drawn by reading
+        rows = source.take(sample_indices(n, size, generator, sample_weight))
+        if rows is not None:
+            return rows, None
     return reservoir(source, size, rng, sample_weight=sample_weight)[0], None
 
 

@@ -109,6 +109,21 @@ class Source:
         """Bytes that a row takes in memory, on average."""
         return float(self.shape[1] * self.dtype.itemsize)
 
+    def take(self, index: NDArray[np.intp]) -> Any:
+        """Read some rows, each by its number.
+
+        Parameters
+        ----------
+        index : ndarray of shape (k,)
+            Their numbers, ascending.
+
+        Returns
+        -------
+        ndarray or CSR array of shape (k, d), or None
+            The rows; None where that costs as much as reading all of them.
+        """
+        return None
+
     def with_targets(self, targets: Any) -> Source:
         """Return the same rows with other targets.
 

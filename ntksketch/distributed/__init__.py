@@ -1,4 +1,4 @@
-"""The pass over the rows on many devices."""
+"""The pass over the rows on many devices, and on many machines."""
 
 from ntksketch.distributed.mesh import gather_on_mesh, row_mesh
 

@@ -15,9 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from ntksketch.architectures import Architecture, mlp
 from ntksketch.data.blocks import budget_bytes
 from ntksketch.data.reservoir import look, sample_indices
-from ntksketch.data.source import Source
-from ntksketch.estimators.rows import RowsMixin, open_rows
-from ntksketch.features import Auto, Method, resolve_method, transform_blocks
+from ntksketch.distributed.dask_collections import is_dask, map_rows, row_dtype
+from ntksketch.estimators.rows import RowsMixin, as_source
+from ntksketch.features import Auto, FeatureMap, Method, resolve_method, transform_blocks
 from ntksketch.kernels import ZonalKernel, resolve_target
 from ntksketch.linear.gram import as_weights
 
@@ -115,7 +115,7 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features), or Source
+        X : array-like or sparse matrix of shape (n_samples, n_features), Source or Dask collection
             Rows; only their width and dtype matter to methods that do not look at data. Of a
             source, a sample is in memory.
         y : ignored
@@ -150,20 +150,16 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if n_components < 1:
             raise ValueError(f"n_components must be at least 1, got {n_components}")
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        streams = isinstance(X, Source)
-        X = (
-            open_rows(self, X, None, sample_weight)
-            if streams
-            else self._validate_rows(X, reset=True)
-        )
+        source, sample_weight = as_source(self, X, None, sample_weight)
+        X = self._validate_rows(X, reset=True) if source is None else source
         if sample_weight is not None:
             sample_weight = as_weights(sample_weight, X.shape[0])
             if not sample_weight.any():
                 raise ValueError("sample_weight is zero for every row: weight some rows above zero")
         size = method.sample_size(int(n_components))
         rng = np.random.default_rng((seed, _SAMPLE))
-        if streams:
-            X, sample_weight = look(X, size, rng, sample_weight)
+        if source is not None:
+            X, sample_weight = look(source, size, rng, sample_weight)
         elif X.shape[0] > size:
             X, sample_weight = X[sample_indices(X.shape[0], size, rng, sample_weight)], None
         if isinstance(method, Auto):
@@ -184,13 +180,13 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Dask collection
             Rows. Sparse rows are never densified.
 
         Returns
         -------
         ndarray of shape (n_samples, n_components)
-            Features: float32 if the rows are, else float64.
+            Features: float32 if the rows are, else float64. Lazy, as a Dask array, if the rows are.
 
         Raises
         ------
@@ -200,6 +196,10 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             If the rows are not as wide as those of `fit`, or not finite.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            self._require_width(X)
+            state = self.feature_map_, self.working_memory
+            return map_rows(_transform_chunk, X, state, self.n_components, row_dtype(X))
         X = self._validate_rows(X, reset=False)
         return transform_blocks(self.feature_map_, X, self.working_memory)
 
@@ -210,3 +210,8 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _transform_chunk(X: Any, state: tuple[FeatureMap, float | None]) -> np.ndarray:
+    feature_map, working_memory = state
+    return transform_blocks(feature_map, X, working_memory)

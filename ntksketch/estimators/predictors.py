@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -19,9 +19,16 @@ from sklearn.utils.validation import check_is_fitted
 from ntksketch.architectures import Architecture
 from ntksketch.data.open import open_source
 from ntksketch.data.source import Source
+from ntksketch.distributed.dask_collections import (
+    DaskSource,
+    gather_by_tasks,
+    is_dask,
+    map_rows,
+    row_dtype,
+)
 from ntksketch.distributed.mesh import fits, gather_on_mesh, row_mesh
 from ntksketch.estimators.features import FEATURE_CONSTRAINTS, NTKFeatures
-from ntksketch.estimators.rows import RowsMixin, open_rows
+from ntksketch.estimators.rows import RowsMixin, as_source
 from ntksketch.estimators.streaming_ridge import RIDGE_CONSTRAINTS, StreamingRidge
 from ntksketch.estimators.targets import EncodedTargets, one_hot, read_labels
 from ntksketch.features import FeatureMap, Method
@@ -36,6 +43,32 @@ _MATRICES = 6  # of float64 that the statistics and their solve take at most
 def solve_bytes(n_components: int) -> float:
     """Return the bytes that the statistics of so many components and their solve may take."""
     return 8.0 * _MATRICES * n_components**2
+
+
+class _Fitted(NamedTuple):
+    """What predictions need: the features, the ridge's coefficients, and classes if it has any."""
+
+    feature_map: FeatureMap
+    coef: np.ndarray
+    intercept: Any
+    classes: np.ndarray | None
+    working_memory: float | None
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the predictions of a chunk of rows."""
+        Z = transform_chunk(self.feature_map, X, self.working_memory)
+        scores = Z @ self.coef.T.astype(Z.dtype) + np.asarray(self.intercept, Z.dtype)
+        if self.classes is None:
+            return scores
+        chosen = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes[chosen]
+
+
+def _predict(X: Any, fitted: _Fitted) -> np.ndarray:
+    """Return the predictions of a chunk of Dask's, which may be larger than the budget's."""
+    n_rows = chunk_rows(fitted.feature_map, X.dtype, fitted.working_memory)
+    starts = range(0, max(X.shape[0], 1), n_rows)
+    return np.concatenate([fitted.predict(X[i : i + n_rows]) for i in starts])
 
 
 class _RidgeOnFeatures(RowsMixin, BaseEstimator):
@@ -98,9 +131,7 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
         if isinstance(feature_map, NystroemMap):
             feature_map, ridge._penalty = feature_map.before_whitening()
         drawn = time.perf_counter()
-        encoded = EncodedTargets(source, encode)
-        accumulator = self._gather(feature_map, encoded, sample_weight, progress)
-        ridge._take(accumulator, bool(encoded.single_target))
+        ridge._take(*self._gather(feature_map, source, encode, sample_weight, progress))
         passed = time.perf_counter()
         _ = ridge.coef_  # solve now, so that warnings come from fit
         solved = time.perf_counter()
@@ -115,33 +146,57 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
         self,
         feature_map: FeatureMap,
         source: Source,
+        encode: Callable[[np.ndarray], np.ndarray],
         sample_weight: np.ndarray | None,
         progress: Callable[[int], object] | None,
-    ) -> GramAccumulator:
-        """Sum on the devices where JAX has any beside the processor and the sums fit there."""
+    ) -> tuple[GramAccumulator, bool]:
+        """Return the statistics, and whether there is a single target.
+
+        Dask's workers sum what is Dask's. Other rows are summed on the devices where JAX has any
+        beside the processor and the sums fit there.
+        """
+        if isinstance(source, DaskSource):
+            source = source.with_weight(sample_weight)
+            memory = self.working_memory
+            return gather_by_tasks(feature_map, source, encode, self.fit_intercept, memory)
         accumulator = GramAccumulator(bool(self.fit_intercept))
         options: dict[str, Any] = {
             "sample_weight": sample_weight,
             "working_memory": self.working_memory,
             "progress": progress,
         }
+        encoded = EncodedTargets(source, encode)
         if len(jax.local_devices()) > 1 or jax.default_backend() != "cpu":
             mesh = row_mesh()
             if fits(feature_map.n_components, source.dtype, mesh):
-                return gather_on_mesh(feature_map, source, accumulator, mesh=mesh, **options)
-        return gather(feature_map, source, accumulator, **options)
+                gather_on_mesh(feature_map, encoded, accumulator, mesh=mesh, **options)
+                return accumulator, bool(encoded.single_target)
+        gather(feature_map, encoded, accumulator, **options)
+        return accumulator, bool(encoded.single_target)
 
-    def _predict_rows(self, X: Any, progress: Callable[[int], object] | None = None) -> np.ndarray:
-        """Return the ridge's predictions, in the rows' dtype."""
+    def _predict_rows(
+        self,
+        X: Any,
+        progress: Callable[[int], object] | None,
+        classes: np.ndarray | None = None,
+    ) -> Any:
+        """Return the ridge's predictions in the rows' dtype, or classes; of Dask's rows lazily."""
         check_is_fitted(self)
-        X = X if isinstance(X, Source) else self._validate_rows(X, reset=False)
-        chunks = self._chunks(X, chunk_rows(self._map, X.dtype, self.working_memory))
+        lazy = is_dask(X)
+        if not (lazy or isinstance(X, Source)):
+            X = self._validate_rows(X, reset=False)
+        dtype = row_dtype(X) if lazy else X.dtype
+        coef, intercept = self.ridge_.coef_, self.ridge_.intercept_
+        fitted = _Fitted(self._map, coef, intercept, classes, self.working_memory)
+        if lazy:
+            self._require_width(X)
+            width = None if coef.ndim == 1 or classes is not None else len(coef)
+            return map_rows(_predict, X, fitted, width, dtype if classes is None else classes.dtype)
         predictions = []
-        for rows in chunks:
-            Z = transform_chunk(self._map, rows, self.working_memory)
-            predictions.append(self.ridge_.predict(Z))
+        for rows in self._chunks(X, chunk_rows(self._map, dtype, self.working_memory)):
+            predictions.append(fitted.predict(rows))
             if progress is not None:
-                progress(len(Z))
+                progress(rows.shape[0])
         return np.concatenate(predictions)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -238,13 +293,14 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
             If a parameter or the data cannot be used; the message says what came and what to do.
         """
         self._validate_params()
-        if isinstance(X, Source):
-            source = X = open_rows(self, X, y, sample_weight)
-        else:
+        source, sample_weight = as_source(self, X, y, sample_weight)
+        if source is None:
             X, y = self._validate_rows(X, y, multi_output=True, y_numeric=True)
             source = open_source(X, targets=y)
+        else:
+            X = source
         weight = None if sample_weight is None else as_weights(sample_weight, X.shape[0])
-        self._fit_rows(X, source, lambda y: y, weight, progress)
+        self._fit_rows(X, source, np.asarray, weight, progress)
         return self
 
     def predict(self, X: Any, *, progress: Callable[[int], object] | None = None) -> np.ndarray:
@@ -394,12 +450,13 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
             If a parameter or the data cannot be used; the message says what came and what to do.
         """
         self._validate_params()
-        if isinstance(X, Source):
-            source = X = open_rows(self, X, None, sample_weight)
-            y = read_labels(X) if y is None else np.asarray(y)
-        else:
+        source, sample_weight = as_source(self, X, y if is_dask(y) else None, sample_weight)
+        if source is None:
             X, y = self._validate_rows(X, y)
             source = open_source(X)
+        else:
+            X = source
+            y = read_labels(source) if y is None or is_dask(y) else np.asarray(y)
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
         weight = None if sample_weight is None else as_weights(sample_weight, X.shape[0])
@@ -448,6 +505,5 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
         ndarray of shape (n_samples,)
             Classes, of the type given to `fit`.
         """
-        scores = self.decision_function(X, progress=progress)
-        chosen = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[chosen]
+        check_is_fitted(self)
+        return self._predict_rows(X, progress, self.classes_)

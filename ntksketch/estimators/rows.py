@@ -13,6 +13,7 @@ from sklearn.utils.validation import validate_data
 from ntksketch.data.blocks import block_slices
 from ntksketch.data.prefetch import prefetch
 from ntksketch.data.source import Source, SourceError
+from ntksketch.distributed.dask_collections import DaskSource, is_dask
 
 
 def open_rows(estimator: Any, source: Source, y: Any = None, sample_weight: Any = None) -> Source:
@@ -26,19 +27,44 @@ def open_rows(estimator: Any, source: Source, y: Any = None, sample_weight: Any 
     return source if y is None else source.with_targets(y)
 
 
+def as_source(
+    estimator: Any, X: Any, y: Any = None, sample_weight: Any = None
+) -> tuple[Source | None, Any]:
+    """Return a source and its weights if rows come from one, or from Dask; else None.
+
+    An estimator gets the width of the source as that of the rows, and the names of columns.
+    """
+    if is_dask(X):
+        source = DaskSource(X, y, sample_weight)
+        weight = source.sample_weight
+        names = np.asarray(getattr(X, "columns", ()), object)
+        open_rows(estimator, source)
+        if len(names) and all(isinstance(name, str) for name in names):
+            estimator.feature_names_in_ = names
+        return source, None if weight is None else np.asarray(weight.compute())
+    if isinstance(X, Source):
+        return open_rows(estimator, X, y, sample_weight), sample_weight
+    return None, sample_weight
+
+
 class RowsMixin:
     """Dense or CSR rows in float32 or float64, checked as scikit-learn does."""
+
+    def _require_width(self, X: Any) -> None:
+        """Raise an error if rows that come lazily are not as wide as those of `fit`."""
+        width = vars(self)["n_features_in_"]
+        if X.shape[1] != width:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {width} "
+                "features as input"
+            )
 
     def _chunks(self, X: Any, n_rows: int) -> Iterator[Any]:
         """Yield blocks of checked rows, or of a source as wide as they must be."""
         if not isinstance(X, Source):
             yield from (X[rows] for rows in block_slices(X.shape[0], n_rows))
             return
-        if X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"{X.name} has {X.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input"
-            )
+        self._require_width(X)
         with closing(prefetch(X.blocks(n_rows))) as blocks:
             yield from (block.X for block in blocks)
 

@@ -14,7 +14,8 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntksketch.data.source import Source
-from ntksketch.estimators.rows import open_rows
+from ntksketch.distributed.dask_collections import DaskSource, gather_by_tasks
+from ntksketch.estimators.rows import as_source
 from ntksketch.estimators.targets import EncodedTargets
 from ntksketch.features.statistics import weighted_blocks
 from ntksketch.linear import (
@@ -174,8 +175,9 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
             If a parameter, a shape or a value cannot be used.
         """
         self._check_parameters()
-        if isinstance(X, Source):
-            return self._fit_source(open_rows(self, X, y, sample_weight), sample_weight)
+        source, sample_weight = as_source(self, X, y, sample_weight)
+        if source is not None:
+            return self._fit_source(source, sample_weight)
         X, y = self._validate(X, y, reset=True)
         weight = None if sample_weight is None else as_weights(sample_weight, len(X))
         accumulator = self._new_accumulator()
@@ -186,16 +188,20 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return self
 
     def _fit_source(self, source: Source, sample_weight: ArrayLike | None) -> StreamingRidge:
-        encoded = EncodedTargets(source, np.asarray)
         weight = sample_weight
         if weight is not None:
             weight = as_weights(weight, cast(int, source.shape[0]))
-        accumulator = self._new_accumulator()
-        for Z, y, part in weighted_blocks(encoded, PIECE_ROWS, weight):
-            if sp.issparse(Z):
-                raise TypeError(f"{source.name} has sparse rows, and dense features are expected")
-            accumulator.update(Z, y, part)
-        self._take(accumulator, bool(encoded.single_target))
+        if isinstance(source, DaskSource):
+            source = source.with_weight(weight)
+            self._take(*gather_by_tasks(None, source, np.asarray, bool(self.fit_intercept)))
+        else:
+            encoded = EncodedTargets(source, np.asarray)
+            accumulator = self._new_accumulator()
+            for Z, y, part in weighted_blocks(encoded, PIECE_ROWS, weight):
+                if sp.issparse(Z):
+                    raise TypeError(f"{source.name} has sparse rows; dense features are expected")
+                accumulator.update(Z, y, part)
+            self._take(accumulator, bool(encoded.single_target))
         self._current()
         return self
 

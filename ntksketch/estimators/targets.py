@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntksketch.data.source import Block, Source
+from ntksketch.distributed.dask_collections import DaskSource
 
 _ROWS = 2**16  # whose targets are read at a time
 
@@ -48,6 +49,8 @@ class EncodedTargets(Source):
 
 def read_labels(source: Source) -> NDArray:
     """Return the targets of all rows, which are labels."""
+    if isinstance(source, DaskSource) and source.y is not None:
+        return np.asarray(source.y.compute())
     n = source.shape[0] or 0
     parts = [source.read_targets(start, min(start + _ROWS, n)) for start in range(0, n, _ROWS)]
     return np.concatenate(parts)

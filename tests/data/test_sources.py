@@ -683,3 +683,25 @@ def test_indices_are_short(way, tmp_path):
     block = WAYS[way](tmp_path, X, y).read(2, 9)
     assert block.indices.dtype == block.indptr.dtype == np.int32
     np.testing.assert_array_equal(dense(block), X[2:9])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_rows_by_number(way, tmp_path):
+    X, y = rows_and_targets(10, dtype=np.float64 if way in TEXT else np.float32)
+    rows = WAYS[way](tmp_path, X, y).take(np.array([0, 3, 9]))
+    assert (rows is not None) == (
+        way in ("array", "npy", "npy by columns", "npz", "compressed npz")
+    )
+    if rows is not None:
+        np.testing.assert_array_equal(rows, X[[0, 3, 9]])
+        assert type(rows) is np.ndarray
+        assert rows.flags.c_contiguous
+
+
+def test_rows_by_number_are_checked():
+    X = np.ones((5, 2))
+    X[3, 1] = np.inf
+    source = open_source(X)
+    assert source.take(np.array([0, 4])).shape == (2, 2)
+    with pytest.raises(SourceError, match="rows by number: infinity"):
+        source.take(np.array([0, 3]))

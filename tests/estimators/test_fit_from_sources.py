@@ -111,17 +111,18 @@ def test_iterables_are_read_once():
         regressor("random-features").fit(source(), Y)
 
 
-def test_only_a_sample_and_blocks_are_in_memory(monkeypatch):
-    X, Y, _ = problem(4000)
-    source, held = open_source(X, targets=Y), []
+@pytest.mark.parametrize("way", ["npy", "hdf5"])
+def test_only_a_sample_and_blocks_are_in_memory(way, tmp_path, monkeypatch):
+    """Of an array in memory or mapped, the rows of the sample alone are read beforehand."""
+    X, y = rows_and_targets(4000, dtype=np.float64)
+    source, held = WAYS[way](tmp_path, X, y), []
     read = source._rows
     monkeypatch.setattr(source, "_rows", lambda i, j: held.append(j - i) or read(i, j))
-    drawn = []
-    look = features_module.look
+    drawn, look = [], features_module.look
     monkeypatch.setattr(features_module, "look", lambda *a: drawn.append(look(*a)) or drawn[-1])
     regressor(working_memory=0.5).fit(source)
-    assert drawn[0][0].shape[0] == 8 * 24
-    assert sum(held) == 4000 + 4000  # to draw the sample, and the pass
+    assert drawn[0][0].shape == (8 * 24, 5)
+    assert sum(held) == {"npy": 4000, "hdf5": 8000}[way]
     assert max(held[-5:]) <= 0.5 * 2**20 / 24 / 8
 
 
@@ -145,7 +146,7 @@ def test_streaming_ridge_fits_features_in_a_file(tmp_path):
     assert model.n_features_in_ == 5
     single = ntk.StreamingRidge(1.0).fit(source, Y[:, 0])
     assert single.coef_.shape == (5,)
-    with pytest.raises(TypeError, match="sparse rows, and dense features are expected"):
+    with pytest.raises(TypeError, match="sparse rows; dense features are expected"):
         ntk.StreamingRidge(1.0).fit(open_source(sp.csr_array(X), targets=Y))
 
 

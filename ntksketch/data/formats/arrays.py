@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from ntksketch.data.source import Source, SourceError
 
@@ -43,6 +44,13 @@ class ArraySource(Source):
 
     def fingerprint(self) -> dict[str, Any]:  # noqa: D102
         return super().fingerprint() | self._details()
+
+    def take(self, index: NDArray[np.intp]) -> Any:  # noqa: D102
+        if not isinstance(self._array, np.ndarray):  # chunks are read whole, for one row as well
+            return None
+        at = f"{self.name}, rows by number"
+        rows = self._guarded(lambda *_: self._array[index], 0, len(index), at)
+        return self._check_rows(self._convert(rows), 0, (len(index), self.shape[1]), at)
 
     def _rows(self, start: int, stop: int) -> Any:
         return self._array[start:stop]
