@@ -12,5 +12,5 @@ A benchmark is a module with
 * ``table(results)`` and ``plot(results)``: Markdown and a figure, from the JSON alone.
 """
 
-NAMES = ("imports", "sparse", "speed", "uci", "main", "frontier")  # the shortest first
+NAMES = ("imports", "sparse", "speed", "uci", "main", "scale", "frontier")  # the shortest first
 ACCELERATED = ("mesh",)  # sized for an accelerator, and not part of all

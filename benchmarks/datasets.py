@@ -223,6 +223,14 @@ def _california() -> Dataset:
     return _split_at_random("california", "regression", arrays["X"], arrays["y"], source)
 
 
+def _beijing() -> Dataset:
+    def fetch() -> dict[str, NDArray]:
+        raise OSError("there is no copy of this form that scikit-learn fetches")
+
+    arrays, source = _obtain("beijing_pm25.npz", fetch, "beijing_pm25")
+    return _split_at_random("beijing_pm25", "regression", arrays["X"], arrays["y"], source)
+
+
 def _obtain(
     file: str, fetch: Callable[[], dict[str, NDArray]], remote: str
 ) -> tuple[dict[str, NDArray], str]:
@@ -289,4 +297,5 @@ _LOADERS: dict[str, Callable[[], Dataset]] = {
     "protein": _protein,
     "california": _california,
     "kin40k": _kin40k,
+    "beijing_pm25": _beijing,
 }

@@ -36,6 +36,7 @@ from ntksketch.features.nystroem import NystroemMap
 from ntksketch.features.statistics import chunk_rows, gather, transform_chunk
 from ntksketch.kernels import ZonalKernel
 from ntksketch.linear.gram import GramAccumulator, as_weights
+from ntksketch.linear.ridge import linear_predictions
 
 _MATRICES = 6  # of float64 that the statistics and their solve take at most
 
@@ -57,7 +58,7 @@ class _Fitted(NamedTuple):
     def predict(self, X: Any) -> np.ndarray:
         """Return the predictions of a chunk of rows."""
         Z = transform_chunk(self.feature_map, X, self.working_memory)
-        scores = Z @ self.coef.T.astype(Z.dtype) + np.asarray(self.intercept, Z.dtype)
+        scores = linear_predictions(Z, self.coef, self.intercept)
         if self.classes is None:
             return scores
         chosen = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)

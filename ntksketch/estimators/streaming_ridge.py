@@ -31,7 +31,7 @@ from ntksketch.linear import (
 )
 from ntksketch.linear.gram import PIECE_ROWS, as_weights
 from ntksketch.linear.penalty import Penalty
-from ntksketch.linear.ridge import as_alphas
+from ntksketch.linear.ridge import as_alphas, linear_predictions
 
 RIDGE_CONSTRAINTS: dict[str, list[Any]] = {  # types; the values are checked where they are used
     "alphas": [str, Real, "array-like"],
@@ -294,7 +294,7 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Z = np.asarray(
             validate_data(self, cast(Any, X), dtype=[np.float64, np.float32], reset=False)
         )
-        return Z @ self.coef_.T.astype(Z.dtype) + np.asarray(self.intercept_, Z.dtype)
+        return linear_predictions(Z, self.coef_, self.intercept_)
 
     @property
     def coef_(self) -> NDArray[np.float64]:
@@ -393,7 +393,7 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         requested = self._requested_alphas()
         choice = self._choice
         if choice is None or not _equal(choice.requested, requested):
-            stats = replace(self._accumulator.finalise(), penalty=self._penalty)
+            stats = replace(self._accumulator.finalise(copy=False), penalty=self._penalty)
             choice = self._choice = _solve(stats, requested)
         return choice
 

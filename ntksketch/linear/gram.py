@@ -286,13 +286,19 @@ class GramAccumulator:
         self._move_means(weight, z_shift + z_rest, y_shift + y_rest)
         return self
 
-    def finalise(self) -> GramStatistics:
+    def finalise(self, *, copy: bool = True) -> GramStatistics:
         """Return the statistics of the rows so far; more may be added afterwards.
+
+        Parameters
+        ----------
+        copy : bool, default=True
+            Copy the Gram matrix, which is most of the memory. Without, it is that of the
+            accumulator: no longer valid once that has another update.
 
         Returns
         -------
         GramStatistics
-            Copies that later updates leave alone.
+            Statistics that later updates leave alone, but for a Gram matrix that is no copy.
 
         Raises
         ------
@@ -303,8 +309,8 @@ class GramAccumulator:
             raise ValueError(
                 "finalise: no row was given, or the sample weights are all zero; update first"
             )
-        gram = self._gram.copy(order="F")
-        _mirror_lower(gram)
+        gram = self._gram.copy(order="F") if copy else self._gram
+        _mirror_lower(gram)  # updates read and write the lower triangle alone
         return GramStatistics(
             total_weight=self.total_weight,
             n_rows=self.n_rows,

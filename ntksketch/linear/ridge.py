@@ -267,6 +267,11 @@ def ridge_path(stats: GramStatistics, alphas: ArrayLike) -> RidgeSolution:
     return _assemble(stats, alphas, coef, freedom, rank, largest, status)
 
 
+def linear_predictions(Z: NDArray, coef: NDArray, intercept: ArrayLike) -> NDArray:
+    """Return ``Z coef' + intercept`` in the dtype of Z, for coefficients of (m,) or (k, m)."""
+    return Z @ coef.T.astype(Z.dtype) + np.asarray(intercept, Z.dtype)
+
+
 def join_solutions(solutions: Sequence[RidgeSolution]) -> RidgeSolution:
     """Return solutions on the same statistics as one; the first bad status stands for all."""
     first = solutions[0]

@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import frontier, imports, main, mesh, results, ridge, runner, sparse, speed, uci
+from benchmarks import (
+    frontier,
+    imports,
+    main,
+    mesh,
+    results,
+    ridge,
+    runner,
+    scale,
+    sparse,
+    speed,
+    uci,
+)
 from benchmarks.__main__ import command
 from benchmarks.datasets import VARIABLE, load
 from benchmarks.exact import solve_kernel_ridge
@@ -226,6 +238,36 @@ def test_mesh(tmp_path, folder):
     rows = rows_of(mesh.table(data))
     assert [row[:3] for row in rows] == [["mnist", "20", "8"], ["synthetic", "60", "16"]]
     assert render(tmp_path / "mesh.json")[2].stat().st_size > 0
+
+
+def test_scale(tmp_path, folder):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 3))
+    np.savez(tmp_path / "beijing_pm25.npz", X=X, y=X[:, 0])
+    settings = scale.settings(True) | {"beijing_rows": [100, 240], "beijing_components": 16}
+    settings |= {"exact_rows": 20, "synthetic": [[200, 8]], "dask_workers": []}
+    keys = {c["key"] for c in scale.configurations(settings)}
+    assert len(keys) == 5
+    data = saved(tmp_path / "scale.json", scale, settings, keys)
+    for m in data["measurements"]:
+        assert m["what"] != "beijing" or m["score"] > 0.8
+        assert m["peak_memory"] >= 0
+    direct, iterated = (m for m in data["measurements"] if m["what"] == "exact")
+    np.testing.assert_allclose(iterated["predictions"], direct["predictions"], atol=1e-5)
+    rows = rows_of(scale.table(data))
+    assert [row[:3] for row in rows[:3]] == [
+        ["synthetic", "200", "8"],
+        ["beijing", "100", "16"],
+        ["beijing", "240", "16"],
+    ]
+    assert render(tmp_path / "scale.json")[2].stat().st_size > 0
+
+
+def test_exponent_of_the_time():
+    found = [{"n_rows": n, "seconds": {"pass": 1e-9 * n**1.5}} for n in (50_000, 10**5, 10**6)]
+    noise = {"n_rows": 1000, "seconds": {"pass": 1.0}}  # too few rows to count
+    assert scale.exponent([*found, noise]) == pytest.approx(1.5)
+    assert scale.exponent(found[:1]) is None
 
 
 def test_synthetic_rows_do_not_depend_on_how_many_there_are(monkeypatch):

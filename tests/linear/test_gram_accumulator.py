@@ -214,3 +214,16 @@ def test_merge_and_finalise_refuse():
         GramAccumulator().update(Z, Y).merge(GramAccumulator().update(Z[:, :4], Y))
     with pytest.raises(ValueError, match="weights are all zero"):
         GramAccumulator().update(Z, Y, 0.0).finalise()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_statistics_that_share_memory(dtype):
+    Z, Y, weight = rows(60, dtype=dtype)
+    accumulator = GramAccumulator().update(Z[:40], Y[:40], weight[:40])
+    shared = accumulator.finalise(copy=False)
+    assert np.shares_memory(shared.gram, accumulator.finalise(copy=False).gram)
+    assert_same(shared, accumulator.finalise(), rtol=0)
+    accumulator.update(Z[40:], Y[40:], weight[40:])  # the mirrored triangle does no harm
+    whole = GramAccumulator().update(Z[:40], Y[:40], weight[:40])
+    assert_same(accumulator.finalise(), whole.update(Z[40:], Y[40:], weight[40:]).finalise(), 0)
+    np.testing.assert_array_equal(accumulator.finalise().gram, accumulator.finalise().gram.T)
