@@ -97,8 +97,11 @@ class BlockSink:
                 raise FileExistsError(
                     errno.EEXIST, f"it exists, and no {described.name} tells what it is"
                 )
-            finished = json.loads(described.read_text(encoding="utf-8"))
-            self._checksums = finished.pop("blocks")
+            finished = _parsed(described, described.read_bytes())
+            blocks = finished.pop("blocks", None) if isinstance(finished, dict) else None
+            if not isinstance(blocks, list) or len(blocks) != len(self._slices):
+                raise _damaged(described)
+            self._checksums = blocks
             self._require_same(finished, f"delete {self.path.name} to start over")
             self._journal.unlink(missing_ok=True)
             return
@@ -192,8 +195,23 @@ def _beside(path: Path, suffix: str) -> Path:
 
 def _whole_lines(journal: Path) -> list[Any]:
     """Return the lines of a journal without one that was cut off."""
-    text = journal.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    text = journal.read_bytes()
+    lines = text[: text.rfind(b"\n") + 1].splitlines()
+    if not lines:
+        raise _damaged(journal)
+    return [_parsed(journal, line) for line in lines]
+
+
+def _parsed(path: Path, text: bytes) -> Any:
+    """Return the value that JSON text stands for, or say which file is damaged."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> ValueError:
+    return ValueError(f"{path} is damaged; delete it to start over")
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
