@@ -33,14 +33,19 @@ def fit(
         typer.Option(help="Penalty; several are chosen from. [default: a grid, by GCV]"),
     ] = None,
     seed: s.Seed = 0,
+    resume: Annotated[
+        bool, typer.Option(help="Keep the state of the pass beside OUTPUT, and go on with it.")
+    ] = False,
     memory: s.Memory = None,
     json: s.Json = False,
 ) -> None:
     """Fit ridge regression or classification on NTK features, and save the model.
 
-    The rows are read twice at most, and never are more than some blocks of them in memory.
+    The rows are read twice at most, and never are more than some blocks of them in memory. With
+    --resume a run that was stopped, even killed, goes on where its state was last saved.
     """
-    with s.user_errors(f"nothing was written to {output}"):
+    kept = "the same command goes on" if resume else "with --resume it could go on"
+    with s.user_errors(f"nothing was written to {output}; {kept}"):
         source = s.open_file(rows, target, key)
         if not source.has_targets:
             raise InputError(f"{rows}: it has no targets; say which with --target")
@@ -63,7 +68,8 @@ def fit(
                 f"{format_bytes(needed)} of memory, of {format_bytes(available_memory())}"
             )
             with s.row_progress("pass", source.shape[0]) as add:
-                model.fit(source, progress=add)
+                state = output.with_name(f"{output.name}.pass") if resume else None
+                model.fit(source, progress=add, checkpoint=state)
             ntk.save(model, output)
         s.show(
             {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple, cast
@@ -33,6 +34,7 @@ from ntksketch.estimators.streaming_ridge import RIDGE_CONSTRAINTS, StreamingRid
 from ntksketch.estimators.targets import EncodedTargets, one_hot, read_labels
 from ntksketch.features import FeatureMap, Method
 from ntksketch.features.nystroem import NystroemMap
+from ntksketch.features.pass_state import PassState
 from ntksketch.features.statistics import chunk_rows, gather, transform_chunk
 from ntksketch.kernels import ZonalKernel
 from ntksketch.linear.gram import GramAccumulator, as_weights
@@ -114,6 +116,7 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
         encode: Callable[[np.ndarray], np.ndarray],
         sample_weight: np.ndarray | None,
         progress: Callable[[int], object] | None,
+        checkpoint: str | os.PathLike[str] | None,
     ) -> None:
         """Draw the features for rows, gather their statistics from a source, then solve."""
         ridge = StreamingRidge(self.alphas, fit_intercept=self.fit_intercept)
@@ -126,13 +129,14 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
             working_memory=self.working_memory,
             random_state=self.random_state,
         )
+        state = None if checkpoint is None else PassState(checkpoint)
         start = time.perf_counter()
         features._draw(X, sample_weight)
         feature_map = features.feature_map_
         if isinstance(feature_map, NystroemMap):
             feature_map, ridge._penalty = feature_map.before_whitening()
         drawn = time.perf_counter()
-        ridge._take(*self._gather(feature_map, source, encode, sample_weight, progress))
+        ridge._take(*self._gather(feature_map, source, encode, sample_weight, progress, state))
         passed = time.perf_counter()
         _ = ridge.coef_  # solve now, so that warnings come from fit
         solved = time.perf_counter()
@@ -142,6 +146,8 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
             "solve": solved - passed,
         }
         self.features_, self.ridge_, self._map = features, ridge, feature_map
+        if state is not None:
+            state.remove()
 
     def _gather(
         self,
@@ -150,6 +156,7 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
         encode: Callable[[np.ndarray], np.ndarray],
         sample_weight: np.ndarray | None,
         progress: Callable[[int], object] | None,
+        state: PassState | None,
     ) -> tuple[GramAccumulator, bool]:
         """Return the statistics, and whether there is a single target.
 
@@ -157,6 +164,8 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
         beside the processor and the sums fit there.
         """
         if isinstance(source, DaskSource):
+            if state is not None:
+                raise ValueError("checkpoint is for rows that are not Dask's: persist what it has")
             source = source.with_weight(sample_weight)
             memory = self.working_memory
             return gather_by_tasks(feature_map, source, encode, self.fit_intercept, memory)
@@ -167,12 +176,13 @@ class _RidgeOnFeatures(RowsMixin, BaseEstimator):
             "progress": progress,
         }
         encoded = EncodedTargets(source, encode)
-        if len(jax.local_devices()) > 1 or jax.default_backend() != "cpu":
+        accelerated = len(jax.local_devices()) > 1 or jax.default_backend() != "cpu"
+        if accelerated and state is None:  # sums on devices are not on the way to a disk
             mesh = row_mesh()
             if fits(feature_map.n_components, source.dtype, mesh):
                 gather_on_mesh(feature_map, encoded, accumulator, mesh=mesh, **options)
                 return accumulator, bool(encoded.single_target)
-        gather(feature_map, encoded, accumulator, **options)
+        gather(feature_map, encoded, accumulator, **options, state=state)
         return accumulator, bool(encoded.single_target)
 
     def _predict_rows(
@@ -268,6 +278,7 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
         sample_weight: ArrayLike | None = None,
         *,
         progress: Callable[[int], object] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> NTKRegressor:
         """Fit in one pass over the rows.
 
@@ -282,6 +293,10 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
             Non-negative weights, which count as repetitions of a row.
         progress : callable, default=None
             Called during the pass with the number of rows of each block that is done.
+        checkpoint : str or path-like, default=None
+            A file that keeps the statistics of the blocks that are done, from time to time. A fit
+            of the same model to the same rows goes on from there, and is that of one that was not
+            stopped. The file is deleted at the end.
 
         Returns
         -------
@@ -301,7 +316,7 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, _RidgeOnFeatures):
         else:
             X = source
         weight = None if sample_weight is None else as_weights(sample_weight, X.shape[0])
-        self._fit_rows(X, source, np.asarray, weight, progress)
+        self._fit_rows(X, source, np.asarray, weight, progress, checkpoint)
         return self
 
     def predict(self, X: Any, *, progress: Callable[[int], object] | None = None) -> np.ndarray:
@@ -424,6 +439,7 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
         sample_weight: ArrayLike | None = None,
         *,
         progress: Callable[[int], object] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> NTKClassifier:
         """Fit in one pass over the rows.
 
@@ -439,6 +455,10 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
             Non-negative weights, which count as repetitions of a row.
         progress : callable, default=None
             Called during the pass with the number of rows of each block that is done.
+        checkpoint : str or path-like, default=None
+            A file that keeps the statistics of the blocks that are done, from time to time. A fit
+            of the same model to the same rows goes on from there, and is that of one that was not
+            stopped. The file is deleted at the end.
 
         Returns
         -------
@@ -468,7 +488,7 @@ class NTKClassifier(ClassifierMixin, _RidgeOnFeatures):
         if len(classes) < 2:
             raise ValueError(f"y must have at least 2 classes, got one class: {classes[0]}")
         encode = functools.partial(one_hot, n_classes=len(classes), dtype=X.dtype)
-        self._fit_rows(X, source.with_targets(codes), encode, weight, progress)
+        self._fit_rows(X, source.with_targets(codes), encode, weight, progress, checkpoint)
         self.classes_ = classes
         return self
 

@@ -40,6 +40,9 @@ class EncodedTargets(Source):
     def has_targets(self) -> bool:  # noqa: D102
         return self._source.has_targets
 
+    def fingerprint(self) -> dict[str, Any]:  # noqa: D102
+        return self._source.fingerprint()
+
     def blocks(self, n_rows: int | None = None, *, start: int = 0) -> Iterator[Block]:  # noqa: D102
         for block in self._source.blocks(n_rows, start=start):
             y = None if block.y is None else self._encode(block.y)

@@ -9,13 +9,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ntksketch.data.blocks import budget_bytes, rows_per_block
+from ntksketch.data.checksum import checksum
 from ntksketch.data.prefetch import prefetch
 from ntksketch.data.source import Source, SourceError
 from ntksketch.features.base import FeatureMap
+from ntksketch.features.pass_state import PassState
 from ntksketch.features.transform import transform_blocks
 from ntksketch.linear import GramAccumulator
 
 _CHUNK_ROWS = 8192  # rows of features between updates of the Gram matrix
+_SAMPLE_ROWS = 64  # whose features tell maps apart
 _COPIES = 4  # a chunk's features and the chunk's before: half the budget, the rest for making them
 
 
@@ -31,14 +34,14 @@ def transform_chunk(feature_map: FeatureMap, X: Any, working_memory: float | Non
 
 
 def weighted_blocks(
-    source: Source, n_rows: int, sample_weight: NDArray | None
+    source: Source, n_rows: int, sample_weight: NDArray | None, start: int = 0
 ) -> Iterator[tuple[Any, NDArray, NDArray | None]]:
     """Yield rows, targets and weights of each block, the next of which is being read."""
-    with closing(prefetch(source.blocks(n_rows))) as blocks:
-        for start, X, y in blocks:
+    with closing(prefetch(source.blocks(n_rows, start=start))) as blocks:
+        for first, X, y in blocks:
             if y is None:
                 raise SourceError(f"{source.name} has no targets to learn from")
-            rows = slice(start, start + X.shape[0])
+            rows = slice(first, first + X.shape[0])
             yield X, y, None if sample_weight is None else sample_weight[rows]
 
 
@@ -50,6 +53,7 @@ def gather(
     sample_weight: NDArray | None = None,
     working_memory: float | None = None,
     progress: Callable[[int], object] | None = None,
+    state: PassState | None = None,
 ) -> GramAccumulator:
     """Add the features of all rows to statistics, in place.
 
@@ -67,6 +71,8 @@ def gather(
         Budget in MiB beside the statistics; None reads scikit-learn's setting.
     progress : callable, default=None
         Called with the number of rows of each block that is done.
+    state : PassState, default=None
+        Keeps what is done on disk, and takes up what another process did.
 
     Returns
     -------
@@ -74,8 +80,32 @@ def gather(
         The accumulator itself.
     """
     n_rows = chunk_rows(feature_map, source.dtype, working_memory)
-    for X, y, weight in weighted_blocks(source, n_rows, sample_weight):
+    done = 0
+    if state is not None:
+        done = state.begin(_identity(feature_map, source, n_rows, sample_weight), accumulator)
+        if progress is not None and done:
+            progress(done)
+    if done == source.shape[0]:
+        return accumulator
+    for X, y, weight in weighted_blocks(source, n_rows, sample_weight, done):
         accumulator.update(transform_chunk(feature_map, X, working_memory), y, weight)
+        done += X.shape[0]
+        if state is not None:
+            state.see(done, accumulator)
         if progress is not None:
             progress(X.shape[0])
     return accumulator
+
+
+def _identity(
+    feature_map: FeatureMap, source: Source, n_rows: int, sample_weight: NDArray | None
+) -> dict[str, Any]:
+    """Return what the statistics of a pass depend on: rows, targets, weights, features, blocks."""
+    sample = next(iter(source.blocks(min(n_rows, _SAMPLE_ROWS))))
+    return {
+        "source": source.fingerprint(),
+        "targets": checksum([sample.y]),
+        "weights": None if sample_weight is None else checksum([sample_weight]),
+        "features": checksum([transform_chunk(feature_map, sample.X, None)]),
+        "block_rows": n_rows,
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from scipy.linalg import get_blas_funcs
 from ntksketch.linear.eigenvalue import estimate_largest_eigenvalue, power_iteration
 from ntksketch.linear.penalty import Penalty
 
+_PARTS = ("gram", "moment", "y_squares", "z_mean", "y_mean")
 PIECE_ROWS = 8192  # rows a product: bounds both the memory and the error of float32 sums
 
 _dsyr, _dsyrk = get_blas_funcs(["syr", "syrk"], dtype=np.float64)
@@ -322,6 +323,22 @@ class GramAccumulator:
             fit_intercept=self.fit_intercept,
             epsilon=self._epsilon,
         )
+
+    def to_arrays(self) -> dict[str, NDArray]:
+        """Return the statistics as arrays, which are not copies; the shapes as well."""
+        parts = self._gram, self._moment, self._y_squares, self._z_mean, self._y_mean
+        numbers = self.total_weight, self.n_rows, self._epsilon, self.fit_intercept
+        return {**dict(zip(_PARTS, parts, strict=True)), "numbers": np.array(numbers, np.float64)}
+
+    def load_arrays(self, arrays: Mapping[str, NDArray]) -> None:
+        """Take the statistics that `to_arrays` gave, in place of those so far."""
+        parts = [np.array(arrays[name], np.float64) for name in _PARTS]
+        total_weight, n_rows, epsilon, fit_intercept = map(float, arrays["numbers"])
+        self.total_weight, self.n_rows, self._epsilon = total_weight, int(n_rows), epsilon
+        self.fit_intercept = bool(fit_intercept)
+        self._gram = np.asfortranarray(parts[0])
+        _, self._moment, self._y_squares, self._z_mean, self._y_mean = parts
+        self._shape = self._moment.shape[0], self._moment.shape[1]
 
     def _require_shape(self, shape: tuple[int, int]) -> None:
         if self._shape is not None and shape != self._shape:

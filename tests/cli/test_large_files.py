@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 import ntksketch as ntk
 from ntksketch.cli.app import app
 from ntksketch.data import open_source
+from ntksketch.features.pass_state import PassState
+from ntksketch.linear import GramAccumulator
 
 COLUMNS = [f"x{j}" for j in range(4)]
 FIT = ("--components", "24", "--depth", "2", "--seed", "3")
@@ -177,6 +179,29 @@ def test_a_fit_that_is_stopped_leaves_nothing(table, monkeypatch):
     assert done.exit_code == 130
     assert "nothing was written to m.safetensors" in done.stderr
     assert not os.path.exists("m.safetensors")
+
+
+def test_a_fit_that_is_stopped_goes_on(table, monkeypatch):
+    monkeypatch.setattr(PassState.__init__, "__defaults__", (0.0,))
+    fit = ("fit", "rows.parquet", "m.safetensors", "--target", "y", *FIT, "--memory", "0.1")
+    succeeded(*fit)
+    expected = ntk.load("m.safetensors")
+    update, calls = GramAccumulator.update, []
+
+    def stop(self, *data):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return update(self, *data)
+
+    monkeypatch.setattr(GramAccumulator, "update", stop)
+    done = invoke(*fit, "--resume")
+    assert done.exit_code == 130
+    assert "the same command goes on" in done.stderr
+    assert os.path.exists("m.safetensors.pass")
+    succeeded(*fit, "--resume")
+    assert not os.path.exists("m.safetensors.pass")
+    np.testing.assert_array_equal(ntk.load("m.safetensors").ridge_.coef_, expected.ridge_.coef_)
 
 
 @pytest.mark.slow
