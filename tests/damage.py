@@ -66,7 +66,15 @@ def change_tree(document, rng, names=("x",)):
         elif kind == 3:
             parent[last] = copy.deepcopy(at(document, rng.choice(paths)))
         elif kind == 4 and isinstance(value, int | float):
-            parent[last] = rng.choice([value + 1, -value, value * 2, float(value), value * 10**9])
+            parent[last] = rng.choice(
+                [
+                    value + 1,
+                    -value,
+                    value * 2,
+                    value / 2 if abs(value) < 2**60 else 0,
+                    value * 10**9,
+                ]
+            )
         elif kind == 5 and isinstance(value, str):
             parent[last] = rng.choice([*names, value + "x", value[:-1]])
         elif kind == 6 and isinstance(value, list):

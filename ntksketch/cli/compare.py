@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+import sklearn
 import typer
 
 import ntksketch as ntk
@@ -13,6 +14,7 @@ from ntksketch.cli.evaluate import named_methods
 from ntksketch.cli.loading import load
 from ntksketch.cli.problem import make_problem
 from ntksketch.cli.run import parse_sizes, run
+from ntksketch.cli.streaming import Json, Memory
 
 _TARGET = (
     "Target: of .csv a column (default the last), of .npz a key (default y), of .npy a second "
@@ -51,12 +53,15 @@ def compare(
         int,
         typer.Option(min=0, help="Leave exact kernel ridge out with more training rows than this."),
     ] = 5000,
+    memory: Memory = None,
+    as_json: Json = False,
 ) -> None:
     """Compare methods on your data: kernel error, test score and time of each.
 
     The exact kernel is the yardstick where it fits. Writes a report with table and picture.
     """
-    with one_line_errors():
+    config = {} if memory is None else {"working_memory": memory}
+    with one_line_errors(), sklearn.config_context(**config):
         if not 0 <= bias < float("inf"):
             raise InputError(f"--bias must be at least 0 and finite, got {bias:g}")
         methods, sizes = named_methods(method), parse_sizes(components)
@@ -77,4 +82,5 @@ def compare(
             seed=seed,
             max_exact_rows=max_exact_rows,
             settings={"standardised columns": "yes" if standardize else "no"},
+            as_json=as_json,
         )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,7 @@ def run(
     seed: int,
     max_exact_rows: int,
     settings: Mapping[str, object],
+    as_json: bool = False,
 ) -> None:
     """Compare methods on a problem, print the result and write the report.
 
@@ -85,6 +88,8 @@ def run(
         With more training rows than this exact kernel ridge regression is left out.
     settings : mapping of str to object
         Further settings for the report.
+    as_json : bool, default=False
+        Print one line of JSON in place of the table.
     """
     start = time.perf_counter()
     folder = output_folder(output)
@@ -109,6 +114,11 @@ def run(
         **settings,
     }
     report = write_report(comparison, described, folder)
+    if as_json:
+        shown = [comparison.exact, *comparison.rows] if comparison.exact else comparison.rows
+        found = {"task": problem.task, "rows": [asdict(row) for row in shown]}
+        print(json.dumps({**found, "notes": comparison.notes, "report": str(report.resolve())}))
+        return
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_TABLE_WIDTH)

@@ -262,4 +262,12 @@ def test_compare_reads_the_same_files(table):
     options = ("--components", "16", "--method", "nystroem", "--max-exact-rows", "0")
     done = succeeded("compare", "rows.parquet", "--target", "y", *options)
     assert "nystroem" in done.stdout
+    done = succeeded(
+        "compare", "rows.parquet", "--target", "y", *options, "--json", "--memory", "8"
+    )
+    result = json.loads(done.stdout)
+    (row,) = result["rows"]
+    assert (row["method"], row["n_components"], result["task"]) == ("nystroem", 16, "regression")
+    assert 0 < row["error"]["value"] < 1
+    assert "was left out" in result["notes"][0]
     assert "say which with --target" in refused("compare", "rows.parquet", *options)

@@ -142,10 +142,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=100_000, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="libsvm, csv, stopped or finished")
     arguments = parser.parse_args()
     start, counts = time.perf_counter(), collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
         for name, target in targets(folder).items():
+            if arguments.only not in name:
+                continue
             for case in range(arguments.cases):
                 try:
                     result = target.run(random.Random(f"{arguments.seed} {case}"))
