@@ -6,10 +6,11 @@ import sys
 import pytest
 
 MEASURE = """
-import ctypes, gc, json, sys, warnings
+import ctypes, gc, json, sys, tempfile, warnings
 import jax
 import numpy as np
 import ntksketch as ntk
+import zarr
 from pathlib import Path
 
 warnings.simplefilter("ignore")
@@ -56,6 +57,19 @@ for alphas in ("auto", 1.0):
     peaks[f"fit {alphas}"] = peak(model.fit, X, y)
     peaks[f"predict {alphas}"] = peak(model.predict, X)
 
+n, d, m, budget = json.loads(sys.argv[4])
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "rows.zarr"
+    store = zarr.create_array(str(path), shape=(n, d), dtype=np.float32, chunks=(4096, d))
+    for start in range(0, n, 4096):
+        store[start : start + 4096] = rows(min(4096, n - start), d)
+    model = ntk.NTKRegressor(n_components=m, working_memory=budget, random_state=0)
+    y = rng.standard_normal(n)
+    model.fit(ntk.data.open_source(np.ones((5000, d), np.float32), targets=y[:5000]))
+    source = ntk.data.open_source(path, targets=y)
+    source.read(0, 10)
+    peaks["fit store"] = peak(model.fit, source)
+
 Z = rows(1000, json.loads(sys.argv[3]))
 peaks["solve"] = peak(ntk.StreamingRidge().fit, Z, Z[:, 0].copy())
 print(json.dumps({**peaks, 'arrays': arrays}))
@@ -74,6 +88,7 @@ TRANSFORMS = {  # rows, columns, components, depth, budget in MiB, method
     ),
 }
 FIT = (20_000, 384, 16)  # rows, components, budget in MiB
+STORE = (150_000, 64, 384, 16)  # rows, columns, components, budget in MiB
 SOLVE = 640  # components
 ALLOWANCE = 6.0  # for allocator and threads, which vary by 4: it does not grow with the rows
 
@@ -83,7 +98,7 @@ def peaks():
     """Return the peaks that a process of its own measures; it gives freed memory back at once."""
     if not os.access("/proc/self/clear_refs", os.W_OK):
         pytest.skip("needs Linux's peak of resident memory")
-    arguments = [json.dumps(value) for value in (TRANSFORMS, FIT, SOLVE)]
+    arguments = [json.dumps(value) for value in (TRANSFORMS, FIT, SOLVE, STORE)]
     result = subprocess.run(
         [sys.executable, "-c", MEASURE, *arguments],
         env={
@@ -113,6 +128,12 @@ def test_fit_and_predict_take_the_budget_and_the_statistics(peaks, alphas):
     statistics, features = m * m * (8 + 4) / 2**20, n * m * 4 / 2**20
     assert peaks[f"fit {alphas}"] < budget + statistics + ALLOWANCE < features
     assert peaks[f"predict {alphas}"] < budget + ALLOWANCE
+
+
+def test_fit_from_a_store_takes_no_more_for_more_rows(peaks):
+    n, d, m, budget = STORE
+    statistics, whole = m * m * (8 + 4) / 2**20, n * d * 4 / 2**20
+    assert peaks["fit store"] < budget + statistics + ALLOWANCE < whole
 
 
 def test_the_solve_takes_six_matrices(peaks):

@@ -146,7 +146,7 @@ def test_error_on_digits(m, bound, digits):
     assert np.mean(errors) <= bound
 
 
-@pytest.mark.parametrize("narrow", [4096, 2])
+@pytest.mark.parametrize("narrow", [pytest.param(4096, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize("complex_to_real", [False, True])
 @pytest.mark.parametrize(("m", "exact"), [(6, ()), (8, (1,)), (25, (1, 2))])
 def test_powers_are_weighted_sketches_of_tensor_powers(
@@ -284,6 +284,7 @@ def test_layers_are_needed():
 # ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 @pytest.mark.parametrize("depth", [1, 2])
 def test_homogeneous_for_every_draw(method, depth):
@@ -293,7 +294,9 @@ def test_homogeneous_for_every_draw(method, depth):
     np.testing.assert_allclose(scaled, scales * Z, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("target", [ntk.mlp(1), TARGETS[2]], ids=repr)
+@pytest.mark.parametrize(
+    "target", [ntk.mlp(1), pytest.param(TARGETS[2], marks=pytest.mark.slow)], ids=repr
+)
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 @pytest.mark.parametrize("narrow", [pytest.param(4096, marks=pytest.mark.slow), 4])
 def test_sparse_rows_equal_dense_rows(target, method, narrow, monkeypatch):
@@ -338,6 +341,7 @@ def test_compiled_code_takes_no_more_than_the_stated_entries(parameters):
         assert taken <= 4 * len(X) * feature_map.row_entries
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_exact_number_of_columns_and_dtype(method, dtype):
@@ -418,7 +422,7 @@ print(next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmH
 """
 
 
-@pytest.mark.parametrize("variant", ["one-shot", "layered"])
+@pytest.mark.parametrize("variant", ["one-shot", pytest.param("layered", marks=pytest.mark.slow)])
 def test_wide_sparse_rows_are_never_densified(variant):
     done = subprocess.run(
         [sys.executable, "-c", WIDE, variant], capture_output=True, text=True, check=True

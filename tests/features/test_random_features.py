@@ -42,6 +42,7 @@ def test_unbiased_at_depth_1(method, seed):
     assert_unbiased(grams, ntk.kernel(architecture, ROWS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("n_components", [1, 2, 3, 5])
 def test_unbiased_with_few_components(n_components, seed):
@@ -181,6 +182,7 @@ def test_homogeneous_without_bias_for_every_draw(method, depth):
     np.testing.assert_allclose(scaled, scales * Z, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [ntk.mlp(1), ntk.mlp(3, bias_std=0.4)], ids=repr)
 @pytest.mark.parametrize("method", METHODS[:6], ids=repr)
 def test_sparse_rows_equal_dense_rows(architecture, method):
@@ -191,6 +193,7 @@ def test_sparse_rows_equal_dense_rows(architecture, method):
     np.testing.assert_allclose(draw(method, architecture, sp.csr_array(X), m, key), Z, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS[:6], ids=repr)
 @pytest.mark.parametrize("kind", ["ntk", "nngp"])
 def test_exact_number_of_columns(method, kind):

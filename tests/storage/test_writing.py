@@ -212,6 +212,7 @@ class OtherKernel(ntk.zonal.ZonalKernel):
         return 1 + t
 
 
+@pytest.mark.slow
 def test_types_of_users(model, path):
     refused(OtherRegressor("auto"), path, TypeError, "one of NTKFeatures, .* got OtherRegressor")
     refused(ntk.NTKKernel(), path, TypeError, "got NTKKernel")
