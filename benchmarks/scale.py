@@ -6,10 +6,11 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import get_blas_funcs
 
 import ntksketch as ntk
 from benchmarks.datasets import load, some_rows
@@ -170,14 +171,13 @@ def _highest() -> int | None:
 
 def bare_gram(m: int, settings: dict[str, Any]) -> float:
     """Return the seconds that a row takes in a float32 product of a block with itself."""
-    from scipy.linalg.blas import ssyrk
-
+    (syrk,) = get_blas_funcs(["syrk"], dtype=np.float32)
     rows = min(_GRAM_BLOCK, max(256, 2**28 // m))
     Z = np.random.default_rng(0).standard_normal((rows, m), np.float32)
     seconds = []
     for _ in range(settings["gram_rounds"] + 1):
         start = time.perf_counter()
-        ssyrk(1.0, Z.T, lower=1)
+        syrk(1.0, Z.T, lower=1)
         seconds.append(time.perf_counter() - start)
     return medians({"gram": seconds[1:]})["gram"] / rows
 
@@ -203,17 +203,17 @@ def _dask(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str, 
             n_workers=configuration["w"],
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=":0",
         ) as cluster,
         Client(cluster) as client,
     ):
         chunk = max(1000, n // 20)
-        rows, targets = (da.from_array(a[:n], chunks=chunk) for a in (X, y))
+        rows, targets = (da.from_array(a[:n], chunks=cast(Any, chunk)) for a in (X, y))
         rows, targets = client.persist([rows.rechunk({1: -1}), targets])
         model.fit(rows[: n // 10], targets[: n // 10])  # compiles on every worker
         with peak_memory() as memory:
             model.fit(rows, targets)
-        held = client.run(_highest)
+        held = cast(dict[str, int | None], client.run(_highest))
     return {
         "seconds": model.fit_seconds_,
         "score": float(model.score(X[n:], y[n:])),
@@ -275,7 +275,8 @@ def exponent(found: list[dict[str, Any]]) -> float | None:
     ]
     if len(points) < 2:
         return None
-    return float(np.polyfit(*np.transpose(points), 1)[0])
+    rows, seconds = np.transpose(points)
+    return float(np.polyfit(rows, seconds, 1)[0])
 
 
 def _series(results: dict[str, Any]) -> dict[tuple[str, int], list[dict[str, Any]]]:

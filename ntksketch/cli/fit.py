@@ -12,7 +12,7 @@ import ntksketch as ntk
 from ntksketch.cli import streaming as s
 from ntksketch.cli.errors import InputError
 from ntksketch.data.blocks import available_memory, budget_bytes, format_bytes
-from ntksketch.estimators.predictors import solve_bytes
+from ntksketch.estimators.ridge_on_features import solve_bytes
 
 
 def fit(

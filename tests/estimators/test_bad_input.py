@@ -6,7 +6,7 @@ from sklearn.exceptions import NotFittedError
 
 import ntksketch as ntk
 from ntksketch.data import blocks
-from ntksketch.estimators import features, predictors
+from ntksketch.estimators import features, ridge_on_features
 from ntksketch.features import transform
 
 ESTIMATORS = [ntk.NTKFeatures, ntk.NTKRegressor, ntk.NTKClassifier]
@@ -178,7 +178,7 @@ def test_parameters_are_refused_before_anything_is_computed(
         raise AssertionError("rows were transformed")
 
     monkeypatch.setattr(features, "transform_blocks", apply)
-    monkeypatch.setattr(predictors, "gather", apply)
+    monkeypatch.setattr(ridge_on_features, "gather", apply)
     model = estimator(**{"n_components": 8, name: value})
     with pytest.raises(error, match=message):
         model.fit(X, y)
