@@ -396,7 +396,8 @@ def plot(results: dict[str, Any]) -> Any:
     time_axes.set(xlabel="rows", title="pass, s (dotted: bare Gram)")
     memory_axes.set(xlabel="rows", title="peak of the process, MiB", ylim=(0, None))
     for axes in (time_axes, memory_axes):
-        axes.legend()
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
     most = max((m["n_rows"] for m in measurements(results, what="beijing")), default=0)
     points = sorted(
         (m["n_components"], m["score"]) for m in measurements(results, what="beijing", n_rows=most)

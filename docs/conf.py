@@ -8,14 +8,8 @@ import ntksketch
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent
 GENERATED = HERE / "generated"
-BENCHMARKS = (
-    "main",
-    "frontier",
-    "uci",
-    "sparse",
-    "speed",
-    "mesh",
-)  # of which the pages show results
+# of which the pages show results
+BENCHMARKS = ("main", "frontier", "uci", "sparse", "speed", "scale", "mesh")
 MISSING = "No results are recorded yet.\n"
 
 project = "ntksketch"

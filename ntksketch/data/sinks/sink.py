@@ -99,10 +99,12 @@ class BlockSink:
                 )
             finished = _parsed(described, described.read_bytes())
             blocks = finished.pop("blocks", None) if isinstance(finished, dict) else None
-            if not isinstance(blocks, list) or len(blocks) != len(self._slices):
+            if not isinstance(blocks, list):
+                raise _damaged(described)
+            self._require_same(finished, f"delete {self.path.name} to start over")
+            if len(blocks) != len(self._slices):
                 raise _damaged(described)
             self._checksums = blocks
-            self._require_same(finished, f"delete {self.path.name} to start over")
             self._journal.unlink(missing_ok=True)
             return
         if self._journal.exists():
