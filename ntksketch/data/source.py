@@ -92,7 +92,7 @@ class Source:
         if shape[1] < 1:
             raise SourceError(f"{name}: rows need at least one column, got shape {shape}")
         self.shape = shape
-        self.dtype = _row_dtype(dtype, name)
+        self.dtype = row_dtype(dtype, name)
         self._targets = None if targets is None else _open_targets(targets, shape[0], name)
         self._stamps = {path: _stamp(path) for path in files}
 
@@ -323,7 +323,8 @@ def _short_indices(X: Any) -> Any:
     return sp.csr_array(parts, shape=X.shape)
 
 
-def _row_dtype(dtype: Any, name: str) -> np.dtype:
+def row_dtype(dtype: Any, name: str) -> np.dtype:
+    """Return float32 for itself and float64 for other real numbers; refuse the rest."""
     dtype = np.dtype(dtype)
     if dtype.kind not in "biuf":
         raise SourceError(f"{name}: rows must be real numbers, got dtype {dtype}")

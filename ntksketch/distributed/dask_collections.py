@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ntksketch.data.source import Source, SourceError, require_finite
+from ntksketch.data.source import Source, SourceError, require_finite, row_dtype
 from ntksketch.features.base import FeatureMap
 from ntksketch.features.statistics import chunk_rows, transform_chunk
 from ntksketch.linear.gram import GramAccumulator
@@ -268,7 +268,7 @@ def map_rows(
     X = as_dask_rows(X, known=False)
     shape = () if width is None else (width,)
     return X.map_blocks(
-        functools.partial(_on_chunk, function, row_dtype(X)),
+        functools.partial(_on_chunk, function, dask_dtype(X)),
         state=delayed(state, traverse=False),
         dtype=dtype,
         chunks=(X.chunks[0], *((w,) for w in shape)),
@@ -283,7 +283,6 @@ def _on_chunk(
     return function(_checked(chunk, 0, f"{_NAME}, a chunk", dtype), state)
 
 
-def row_dtype(X: Any) -> np.dtype:
+def dask_dtype(X: Any) -> np.dtype:
     """Return the type in which rows are computed: float32 if they are, else float64."""
-    X = _as_array(X, False)
-    return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+    return row_dtype(_as_array(X, False).dtype, _NAME)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,18 +25,6 @@ _COPIES = 3  # a block's features, with what makes them, and the block's before
 _TILES = 8  # along a side of the Gram matrix, of which one triangle is computed
 _IN_FLIGHT = 2  # blocks that wait on the devices
 _SHARE = 0.5  # of a device's free memory that a pass may take
-
-
-class _Sums(NamedTuple):
-    """One device's sums, with a leading axis along which the devices are laid out."""
-
-    n_rows: Any
-    weight: Any
-    z: Any
-    y: Any
-    gram: Any
-    moment: Any
-    y_squares: Any
 
 
 def row_mesh(devices: Sequence[Any] | None = None) -> Mesh:
@@ -144,11 +132,12 @@ def gather_on_mesh(
     with jax.enable_x64(True):
         total = [np.asarray(value) for value in _meet(mesh, sums)]
         shift = [np.asarray(value, np.float64) for value in shift]
-    found = GramSums(*total, epsilon=float(np.finfo(source.dtype).eps))
+    found = GramSums(*total)
     if found.n_rows == 0:
         return accumulator
     # an upper triangle in C's order is the lower one in Fortran's, which is how the host adds
-    return accumulator.add_sums(found._replace(gram=found.gram.T), *shift)
+    epsilon = float(np.finfo(source.dtype).eps)
+    return accumulator.add_sums(found._replace(gram=found.gram.T), *shift, epsilon)
 
 
 def fits(n_components: int, dtype: Any, mesh: Mesh) -> bool:
@@ -234,11 +223,11 @@ def _rows(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(_AXIS))
 
 
-def _zeros(mesh: Mesh, m: int, k: int) -> _Sums:
-    """Return sums of nothing, on each device its own."""
-    shapes = _Sums((), (), (m,), (k,), (m, m), (m, k), (k,))
+def _zeros(mesh: Mesh, m: int, k: int) -> GramSums:
+    """Return sums of nothing, on each device its own: with an axis along which they lie."""
+    shapes = GramSums((), (), (m,), (k,), (m, m), (m, k), (k,))
     n = mesh.size
-    return _Sums(*(jnp.zeros((n, *s), jnp.float64, device=_rows(mesh)) for s in shapes))
+    return GramSums(*(jnp.zeros((n, *s), jnp.float64, device=_rows(mesh)) for s in shapes))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -266,13 +255,13 @@ def _means(
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
 def _add(
     mesh: Mesh,
-    sums: _Sums,
+    sums: GramSums,
     Z: jax.Array,
     Y: jax.Array,
     weights: jax.Array,
     z_shift: jax.Array,
     y_shift: jax.Array,
-) -> tuple[_Sums, jax.Array]:
+) -> tuple[GramSums, jax.Array]:
     """Add a block to the sums of each device; the second result is there when they are."""
     shared, everywhere = PartitionSpec(_AXIS), PartitionSpec()
 
@@ -287,7 +276,7 @@ def _add(
         z, y = (Z - z_shift) * root.astype(Z.dtype), (Y - y_shift) * root
         gram = _add_upper_triangle(sums.gram[0], z)
         positive = (weights > 0).sum()
-        added = _Sums(
+        added = GramSums(
             n_rows=sums.n_rows + positive,
             weight=sums.weight + weights.sum(),
             z=sums.z + _dot(root.astype(z.dtype).T, z),
@@ -324,7 +313,7 @@ def _add_upper_triangle(gram: jax.Array, z: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _meet(mesh: Mesh, sums: _Sums) -> _Sums:
+def _meet(mesh: Mesh, sums: GramSums) -> GramSums:
     """Return the sums over all devices."""
 
     @functools.partial(

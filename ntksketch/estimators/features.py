@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ntksketch.architectures import Architecture, mlp
 from ntksketch.data.blocks import budget_bytes
 from ntksketch.data.reservoir import look, sample_indices
-from ntksketch.distributed.dask_collections import is_dask, map_rows, row_dtype
+from ntksketch.distributed.dask_collections import dask_dtype, is_dask, map_rows
 from ntksketch.estimators.rows import RowsMixin, as_source
 from ntksketch.features import Auto, FeatureMap, Method, resolve_method, transform_blocks
 from ntksketch.kernels import ZonalKernel, resolve_target
@@ -199,7 +199,7 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if is_dask(X):
             self._require_width(X)
             state = self.feature_map_, self.working_memory
-            return map_rows(_transform_chunk, X, state, self.n_components, row_dtype(X))
+            return map_rows(_transform_chunk, X, state, self.n_components, dask_dtype(X))
         X = self._validate_rows(X, reset=False)
         return transform_blocks(self.feature_map_, X, self.working_memory)
 

@@ -17,10 +17,10 @@ from ntksketch.architectures import Architecture
 from ntksketch.data.source import Source
 from ntksketch.distributed.dask_collections import (
     DaskSource,
+    dask_dtype,
     gather_by_tasks,
     is_dask,
     map_rows,
-    row_dtype,
 )
 from ntksketch.distributed.mesh import fits, gather_on_mesh, row_mesh
 from ntksketch.estimators.features import FEATURE_CONSTRAINTS, NTKFeatures
@@ -191,7 +191,7 @@ class RidgeOnFeatures(RowsMixin, BaseEstimator):
         lazy = is_dask(X)
         if not (lazy or isinstance(X, Source)):
             X = self._validate_rows(X, reset=False)
-        dtype = row_dtype(X) if lazy else X.dtype
+        dtype = dask_dtype(X) if lazy else X.dtype
         coef, intercept = self.ridge_.coef_, self.ridge_.intercept_
         fitted = _Fitted(self._map, coef, intercept, classes, self.working_memory)
         if lazy:

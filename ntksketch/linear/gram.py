@@ -102,8 +102,6 @@ class GramSums(NamedTuple):
         Sums of products of features and targets.
     y_squares : ndarray of shape (k,)
         Sums of squares of the targets.
-    epsilon : float
-        Machine epsilon of the products.
     """
 
     n_rows: Any
@@ -113,7 +111,6 @@ class GramSums(NamedTuple):
     gram: Any
     moment: Any
     y_squares: Any
-    epsilon: float
 
 
 class GramAccumulator:
@@ -244,7 +241,9 @@ class GramAccumulator:
         self._move_means(other.total_weight, other._z_mean, other._y_mean)
         return self
 
-    def add_sums(self, sums: GramSums, z_shift: NDArray, y_shift: NDArray) -> GramAccumulator:
+    def add_sums(
+        self, sums: GramSums, z_shift: NDArray, y_shift: NDArray, epsilon: float
+    ) -> GramAccumulator:
         """Add rows of which others took the sums about a shift, in place.
 
         Parameters
@@ -254,6 +253,8 @@ class GramAccumulator:
         z_shift, y_shift : ndarray of shapes (m,) and (k,)
             What was taken from features and targets beforehand; zeros without an intercept. The
             nearer to the means, the less is lost.
+        epsilon : float
+            Machine epsilon of the products.
 
         Returns
         -------
@@ -283,7 +284,7 @@ class GramAccumulator:
             self._moment -= weight * np.outer(z_rest, y_rest)
             self._y_squares -= weight * y_rest**2
         self.n_rows += int(sums.n_rows)
-        self._epsilon = max(self._epsilon, sums.epsilon)
+        self._epsilon = max(self._epsilon, epsilon)
         self._move_means(weight, z_shift + z_rest, y_shift + y_rest)
         return self
 
