@@ -137,7 +137,7 @@ def gather_on_mesh(
         return accumulator
     # an upper triangle in C's order is the lower one in Fortran's, which is how the host adds
     epsilon = float(np.finfo(source.dtype).eps)
-    return accumulator.add_sums(found._replace(gram=found.gram.T), *shift, epsilon)
+    return accumulator.add_sums(found._replace(gram=found.gram.T), *shift, epsilon=epsilon)
 
 
 def fits(n_components: int, dtype: Any, mesh: Mesh) -> bool:
