@@ -210,21 +210,22 @@ def _accumulate(
     """Return the statistics of some chunks: a task."""
     feature_map, encode, fit_intercept, working_memory, dtype = settings
     accumulator = GramAccumulator(fit_intercept)
-    for i, (rows, targets) in enumerate(zip(X, y, strict=True)):
-        at = f"{_NAME}, rows {start} to {start + len(targets) - 1}"
-        rows = _checked(rows, start, at, dtype)
-        targets = encode(np.asarray(targets))
-        weights = np.asarray(weight[i], np.float64) if weight else None
-        height = len(targets)
-        if feature_map is not None:
-            height = chunk_rows(feature_map, dtype, working_memory)
-        for first in range(0, len(targets), max(height, 1)):
-            part = slice(first, first + height)
-            Z = rows[part]
+    with accumulator.batch() as batch:
+        for i, (rows, targets) in enumerate(zip(X, y, strict=True)):
+            at = f"{_NAME}, rows {start} to {start + len(targets) - 1}"
+            rows = _checked(rows, start, at, dtype)
+            targets = encode(np.asarray(targets))
+            weights = np.asarray(weight[i], np.float64) if weight else None
+            height = len(targets)
             if feature_map is not None:
-                Z = transform_chunk(feature_map, Z, working_memory)
-            accumulator.update(Z, targets[part], None if weights is None else weights[part])
-        start += len(targets)
+                height = chunk_rows(feature_map, dtype, working_memory)
+            for first in range(0, len(targets), max(height, 1)):
+                part = slice(first, first + height)
+                Z = rows[part]
+                if feature_map is not None:
+                    Z = transform_chunk(feature_map, Z, working_memory)
+                batch.update(Z, targets[part], None if weights is None else weights[part])
+            start += len(targets)
     return accumulator
 
 

@@ -18,7 +18,9 @@ from ntksketch.features.base import FeatureMap
 from ntksketch.features.statistics import weighted_blocks
 from ntksketch.features.transform import place
 from ntksketch.kernels.gram import precision
-from ntksketch.linear.gram import PIECE_ROWS, GramAccumulator, GramSums
+from ntksketch.linear import GramAccumulator
+from ntksketch.linear.rows import PIECE_ROWS
+from ntksketch.linear.sums import GramSums
 
 _AXIS = "rows"
 _COPIES = 3  # a block's features, with what makes them, and the block's before

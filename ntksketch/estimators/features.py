@@ -19,7 +19,7 @@ from ntksketch.distributed.dask_collections import dask_dtype, is_dask, map_rows
 from ntksketch.estimators.rows import RowsMixin, as_source
 from ntksketch.features import Auto, FeatureMap, Method, resolve_method, transform_blocks
 from ntksketch.kernels import ZonalKernel, resolve_target
-from ntksketch.linear.gram import as_weights
+from ntksketch.linear.rows import as_weights
 
 # Types only, for scikit-learn's own message; `fit` checks the values and knows the remedies.
 FEATURE_CONSTRAINTS: dict[str, list[Any]] = {

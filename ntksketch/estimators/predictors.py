@@ -23,7 +23,7 @@ from ntksketch.estimators.rows import as_source
 from ntksketch.estimators.targets import one_hot, read_labels
 from ntksketch.features import Method
 from ntksketch.kernels import ZonalKernel
-from ntksketch.linear.gram import as_weights
+from ntksketch.linear.rows import as_weights
 
 
 class NTKRegressor(MultiOutputMixin, RegressorMixin, RidgeOnFeatures):

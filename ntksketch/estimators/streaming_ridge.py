@@ -29,7 +29,7 @@ from ntksketch.linear import (
     search_by_gcv,
     solve_ridge,
 )
-from ntksketch.linear.gram import PIECE_ROWS, as_weights
+from ntksketch.linear.rows import PIECE_ROWS, as_weights
 from ntksketch.linear.penalty import Penalty
 from ntksketch.linear.ridge import as_alphas, linear_predictions
 
@@ -181,8 +181,9 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         X, y = self._validate(X, y, reset=True)
         weight = None if sample_weight is None else as_weights(sample_weight, len(X))
         accumulator = self._new_accumulator()
-        for rows in gen_batches(len(X), PIECE_ROWS):
-            accumulator.update(X[rows], y[rows], None if weight is None else weight[rows])
+        with accumulator.batch() as batch:
+            for rows in gen_batches(len(X), PIECE_ROWS):
+                batch.update(X[rows], y[rows], None if weight is None else weight[rows])
         self._take(accumulator, y.ndim == 1)
         self._current()
         return self
@@ -197,10 +198,11 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         else:
             encoded = EncodedTargets(source, np.asarray)
             accumulator = self._new_accumulator()
-            for Z, y, part in weighted_blocks(encoded, PIECE_ROWS, weight):
-                if sp.issparse(Z):
-                    raise TypeError(f"{source.name} has sparse rows; dense features are expected")
-                accumulator.update(Z, y, part)
+            with accumulator.batch() as batch:
+                for Z, y, part in weighted_blocks(encoded, PIECE_ROWS, weight):
+                    if sp.issparse(Z):
+                        raise TypeError(f"{source.name} has sparse rows; dense ones are expected")
+                    batch.update(Z, y, part)
             self._take(accumulator, bool(encoded.single_target))
         self._current()
         return self

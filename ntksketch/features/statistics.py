@@ -87,13 +87,14 @@ def gather(
             progress(done)
     if done == source.shape[0]:
         return accumulator
-    for X, y, weight in weighted_blocks(source, n_rows, sample_weight, done):
-        accumulator.update(transform_chunk(feature_map, X, working_memory), y, weight)
-        done += X.shape[0]
-        if state is not None:
-            state.see(done, accumulator)
-        if progress is not None:
-            progress(X.shape[0])
+    with accumulator.batch() as batch:
+        for X, y, weight in weighted_blocks(source, n_rows, sample_weight, done):
+            batch.update(transform_chunk(feature_map, X, working_memory), y, weight)
+            done += X.shape[0]
+            if state is not None and batch.settled:
+                state.see(done, accumulator)
+            if progress is not None:
+                progress(X.shape[0])
     return accumulator
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,12 +12,13 @@ from scipy.linalg import get_blas_funcs
 
 from ntksketch.linear.eigenvalue import estimate_largest_eigenvalue, power_iteration
 from ntksketch.linear.penalty import Penalty
+from ntksketch.linear.rows import PIECE_ROWS, as_block, as_weights, pieces, require_finite
+from ntksketch.linear.sums import GramSums, SingleSums, shifted, weighted_mean
 
 _PARTS = ("gram", "moment", "y_squares", "z_mean", "y_mean")
-PIECE_ROWS = 8192  # rows a product: bounds both the memory and the error of float32 sums
+_PANEL = 256  # columns added at a time
 
 _dsyr, _dsyrk = get_blas_funcs(["syr", "syrk"], dtype=np.float64)
-(_ssyrk,) = get_blas_funcs(["syrk"], dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,32 +85,6 @@ class GramStatistics:
             moment=self.moment[chosen],
             penalty=None if self.penalty is None else self.penalty.columns(chosen),
         )
-
-
-class GramSums(NamedTuple):
-    """Plain weighted sums over rows, in float64, such as an accelerator takes.
-
-    Attributes
-    ----------
-    n_rows, weight : int, float
-        Number of rows of positive weight, and their total weight.
-    z, y : ndarray of shapes (m,) and (k,)
-        Sums of features and targets.
-    gram : ndarray of shape (m, m)
-        Sums of products of features; the lower triangle is enough.
-    moment : ndarray of shape (m, k)
-        Sums of products of features and targets.
-    y_squares : ndarray of shape (k,)
-        Sums of squares of the targets.
-    """
-
-    n_rows: Any
-    weight: Any
-    z: Any
-    y: Any
-    gram: Any
-    moment: Any
-    y_squares: Any
 
 
 class GramAccumulator:
@@ -193,18 +167,28 @@ class GramAccumulator:
             If shapes do not fit each other or earlier blocks, if a weight is negative, or if
             a value is NaN, infinite or so large that its square overflows.
         """
-        Z, Y = as_block(Z, Y)
-        weight = None if sample_weight is None else as_weights(sample_weight, len(Z))
-        shape = (Z.shape[1], Y.shape[1])
-        self._require_shape(shape)
-        for z, y, w in pieces(Z, Y, weight):
-            _require_finite("features Z", z, w)
-            with np.errstate(over="ignore"):
-                _require_finite("targets Y", y.astype(z.dtype), w)
-        self._allocate(shape)
-        for z, y, w in pieces(Z, Y, weight):
-            self._absorb(z, y, w)
+        with self.batch() as batch:
+            batch.update(Z, Y, sample_weight)
         return self
+
+    def batch(self) -> GramBatch:
+        """Return a context in which blocks are added, for less than by one update after another.
+
+        Products of float32 go on in float32 from block to block, as far as they would within one,
+        and reach the statistics at the latest when the context is left.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntksketch.linear import GramAccumulator
+        >>> accumulator = GramAccumulator(fit_intercept=False)
+        >>> with accumulator.batch() as batch:
+        ...     for Z in (np.ones((3, 1), np.float32), np.ones((4, 1), np.float32)):
+        ...         batch.update(Z, np.ones(len(Z)))
+        >>> accumulator.finalise().gram
+        array([[7.]])
+        """
+        return GramBatch(self)
 
     def merge(self, other: GramAccumulator) -> GramAccumulator:
         """Add the rows that another accumulator has seen, in place.
@@ -231,15 +215,10 @@ class GramAccumulator:
             )
         if other._shape is None:
             return self
-        self._require_shape(other._shape)
-        self._allocate(other._shape)
-        self._gram += other._gram
-        self._moment += other._moment
-        self._y_squares += other._y_squares
-        self.n_rows += other.n_rows
-        self._epsilon = max(self._epsilon, other._epsilon)
-        self._move_means(other.total_weight, other._z_mean, other._y_mean)
-        return self
+        zeros = np.zeros(other._shape[0]), np.zeros(other._shape[1])
+        found = other.n_rows, other.total_weight, *zeros
+        sums = GramSums(*found, other._gram, other._moment, other._y_squares)
+        return self.add_sums(sums, other._z_mean, other._y_mean, other._epsilon)
 
     def add_sums(
         self, sums: GramSums, z_shift: NDArray, y_shift: NDArray, epsilon: float
@@ -249,7 +228,7 @@ class GramAccumulator:
         Parameters
         ----------
         sums : GramSums
-            The sums, of rows of which at least one has positive weight.
+            The sums.
         z_shift, y_shift : ndarray of shapes (m,) and (k,)
             What was taken from features and targets beforehand; zeros without an intercept. The
             nearer to the means, the less is lost.
@@ -274,18 +253,13 @@ class GramAccumulator:
         shape = sums.moment.shape
         self._require_shape((shape[0], shape[1]))
         self._allocate((shape[0], shape[1]))
-        weight = float(sums.weight)
-        z_rest, y_rest = sums.z / weight, sums.y / weight
-        self._gram += sums.gram
+        for start in range(0, shape[0], _PANEL):  # the lower triangle
+            panel = slice(start, None), slice(start, start + _PANEL)
+            self._gram[panel] += sums.gram[panel]
         self._moment += sums.moment
         self._y_squares += sums.y_squares
-        if self.fit_intercept:
-            self._add_outer(-weight, z_rest)
-            self._moment -= weight * np.outer(z_rest, y_rest)
-            self._y_squares -= weight * y_rest**2
-        self.n_rows += int(sums.n_rows)
         self._epsilon = max(self._epsilon, epsilon)
-        self._move_means(weight, z_shift + z_rest, y_shift + y_rest)
+        self._join(int(sums.n_rows), float(sums.weight), sums.z, sums.y, z_shift, y_shift)
         return self
 
     def finalise(self, *, copy: bool = True) -> GramStatistics:
@@ -358,103 +332,114 @@ class GramAccumulator:
             self._y_mean = np.zeros(k)
 
     def _absorb(self, z: NDArray, y: NDArray[np.float64], weight: NDArray | None) -> None:
-        """Add one finite piece of at least one row; all its weights are positive."""
-        weights = np.ones(len(z)) if weight is None else weight
-        total = float(weights.sum())
-        z_mean, y_mean = self._z_mean, self._y_mean
+        """Add one finite piece of float64, of at least one row; all its weights are positive."""
+        total = float(len(z) if weight is None else weight.sum())
+        shift = np.zeros(z.shape[1]), np.zeros(y.shape[1])
         if self.fit_intercept:
-            z_mean = (np.einsum("i,ij->j", weights, z) / total).astype(z.dtype)
-            y_mean = weights @ y / total
-            z, y = z - z_mean, y - y_mean
-        if weight is not None:
-            root = np.sqrt(weight)[:, None]
-            z = np.multiply(z, root.astype(z.dtype), out=z if self.fit_intercept else None)
-            y = y * root
-        self._add_products(z, y)
-        if self.fit_intercept:
-            # the mean above is rounded to the block's dtype: take what is left of it out
-            rest = np.einsum("i,ij->j", np.sqrt(weights), z) / total
-            self._add_outer(-total, rest)
-            z_mean = z_mean + rest
-        self.n_rows += len(z)
-        self._epsilon = max(self._epsilon, float(np.finfo(z.dtype).eps))
-        self._move_means(total, z_mean, y_mean)
-
-    def _add_products(self, z: NDArray, y: NDArray[np.float64]) -> None:
-        if z.dtype == np.float32:
-            self._gram += _ssyrk(1.0, z.T, lower=1)
-        else:
-            self._gram = _dsyrk(1.0, z.T, beta=1.0, c=self._gram, lower=1, overwrite_c=1)
-        self._moment += z.T @ y.astype(z.dtype)
+            shift = weighted_mean(z, weight), weighted_mean(y, weight)
+        z, y, root = shifted(z, y, weight, shift if self.fit_intercept else None)
+        self._gram = _dsyrk(1.0, z.T, beta=1.0, c=self._gram, lower=1, overwrite_c=1)
+        self._moment += z.T @ y
         self._y_squares += np.einsum("ij,ij->j", y, y)
+        self._join(len(z), total, root @ z, root @ y, *shift)
 
-    def _add_outer(self, scale: float, vector: NDArray[np.float64]) -> None:
-        self._gram = _dsyr(scale, vector, lower=1, a=self._gram, overwrite_a=1)
-
-    def _move_means(self, weight: float, z_mean: NDArray, y_mean: NDArray) -> None:
-        """Account for rows about other means, whose own co-moments are already added."""
+    def _join(
+        self,
+        n_rows: int,
+        weight: float,
+        z_sum: NDArray,
+        y_sum: NDArray,
+        z_shift: NDArray,
+        y_shift: NDArray,
+    ) -> None:
+        """Take products about a shift, which are already added, to be about the means."""
+        self.n_rows += n_rows
         total = self.total_weight + weight
         if self.fit_intercept and weight > 0:
-            z_step, y_step = z_mean - self._z_mean, y_mean - self._y_mean
-            scale = self.total_weight * weight / total
-            self._add_outer(scale, z_step)
-            self._moment += scale * np.outer(z_step, y_step)
-            self._y_squares += scale * y_step**2
+            z_rest, y_rest = z_sum / weight, y_sum / weight
+            self._move_products(-weight, z_rest, y_rest)
+            z_step = z_shift + z_rest - self._z_mean
+            y_step = y_shift + y_rest - self._y_mean
+            self._move_products(self.total_weight * weight / total, z_step, y_step)
             self._z_mean += z_step * (weight / total)
             self._y_mean += y_step * (weight / total)
         self.total_weight = total
 
-
-def as_weights(sample_weight: ArrayLike, n: int) -> NDArray[np.float64]:
-    """Return weights as a float64 array of shape (n,), or raise ValueError."""
-    weight = np.asarray(sample_weight, dtype=np.float64)
-    if weight.ndim == 0:
-        weight = np.full(n, weight)
-    if weight.shape != (n,):
-        raise ValueError(
-            f"sample_weight has shape {weight.shape}, expected a number or shape ({n},)"
-        )
-    if not (np.isfinite(weight).all() and (weight >= 0).all()):
-        raise ValueError("sample_weight contains NaN, infinity or a negative number")
-    return weight
+    def _move_products(self, scale: float, z: NDArray, y: NDArray) -> None:
+        """Add the products of one vector of features and one of targets."""
+        if scale and z.any():
+            self._gram = _dsyr(scale, z, lower=1, a=self._gram, overwrite_a=1)
+        self._moment += scale * np.outer(z, y)
+        self._y_squares += scale * y**2
 
 
-def as_block(Z: ArrayLike, Y: ArrayLike) -> tuple[NDArray, NDArray]:
-    """Return arrays of shapes (n, m) and (n, k), or raise ValueError."""
-    Z, Y = np.asarray(Z), np.asarray(Y)
-    if Z.ndim != 2 or Z.shape[1] == 0:
-        raise ValueError(f"Z has shape {Z.shape}, expected (n, m) with at least one column")
-    if Y.ndim not in (1, 2) or len(Y) != len(Z) or 0 in Y.shape[1:]:
-        raise ValueError(f"Y has shape {Y.shape}, expected ({len(Z)},) or ({len(Z)}, k)")
-    for name, array in (("Z", Z), ("Y", Y)):
-        if array.dtype.kind not in "fiub":
-            raise ValueError(f"{name} has dtype {array.dtype}, expected real numbers")
-    return Z, Y[:, None] if Y.ndim == 1 else Y
+class GramBatch:
+    """A context in which blocks are added to statistics; made by `GramAccumulator.batch`.
 
+    Blocks of float32 are summed about the mean of the rows before them. There are never more of
+    them than rows before, and at most 8192, until the sums are added up in float64: a mean that
+    drifts costs no digits.
+    """
 
-def pieces(
-    Z: NDArray, Y: NDArray, weight: NDArray | None
-) -> Iterator[tuple[NDArray, NDArray[np.float64], NDArray | None]]:
-    """Yield pieces that are not empty, in the dtype of their products, without null rows."""
-    dtype = np.float32 if Z.dtype == np.float32 else np.float64
-    for start in range(0, len(Z), PIECE_ROWS):
-        rows = slice(start, start + PIECE_ROWS)
-        z, y, w = Z[rows], Y[rows], None if weight is None else weight[rows]
-        if w is not None and not w.all():
-            keep = w > 0
-            z, y, w = z[keep], y[keep], w[keep]
-        if len(z):
-            yield np.ascontiguousarray(z, dtype), y.astype(np.float64), w
+    def __init__(self, accumulator: GramAccumulator) -> None:
+        self._accumulator = accumulator
+        self._sums: SingleSums | None = None
 
+    @property
+    def settled(self) -> bool:
+        """Whether all rows have reached the statistics."""
+        return self._sums is None or self._sums.n_rows == 0
 
-def _require_finite(name: str, piece: NDArray, weight: NDArray | None) -> None:
-    flat = piece.ravel()
-    square = float(np.vdot(flat, flat)) * (1.0 if weight is None else weight.max())
-    if square <= np.finfo(piece.dtype).max:
-        return
-    if np.isfinite(flat).all():
-        raise ValueError(f"the squares of the {name} overflow {piece.dtype}; rescale them")
-    raise ValueError(f"the {name} contain NaN or infinity; remove or impute those rows")
+    def update(self, Z: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
+        """Add a block of rows as :meth:`GramAccumulator.update` does, which see."""
+        accumulator = self._accumulator
+        Z, Y = as_block(Z, Y)
+        weight = None if sample_weight is None else as_weights(sample_weight, len(Z))
+        shape = (Z.shape[1], Y.shape[1])
+        accumulator._require_shape(shape)
+        for z, y, w in pieces(Z, Y, weight):
+            require_finite("features Z", z, w)
+            with np.errstate(over="ignore"):
+                require_finite("targets Y", y.astype(z.dtype), w)
+        accumulator._allocate(shape)
+        for z, y, w in pieces(Z, Y, weight):
+            if z.dtype == np.float32:
+                self._add(z, y, w)
+            else:
+                accumulator._absorb(z, y, w)
+
+    def settle(self) -> None:
+        """Add up in float64 what is summed in float32."""
+        if self._sums is not None and self._sums.n_rows:
+            sums, shift = self._sums.take()
+            self._accumulator.add_sums(sums, *shift, float(np.finfo(np.float32).eps))
+
+    def _add(self, z: NDArray, y: NDArray[np.float64], weight: NDArray | None) -> None:
+        accumulator = self._accumulator
+        if self._sums is None:
+            self._sums = SingleSums(z.shape[1], y.shape[1])
+        sums, most = self._sums, PIECE_ROWS
+        if accumulator.fit_intercept:
+            most = min(most, accumulator.n_rows)
+        if sums.n_rows + len(z) > most:
+            self.settle()
+        if sums.n_rows == 0:
+            shift = None
+            if accumulator.fit_intercept:
+                shift = accumulator._z_mean, accumulator._y_mean
+                if accumulator.n_rows < len(z):
+                    shift = weighted_mean(z, weight), weighted_mean(y, weight)
+            sums.begin(shift)
+        sums.add(z, y, weight)
+        if sums.n_rows >= most:
+            self.settle()
+
+    def __enter__(self) -> GramBatch:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.settle()
+        self._sums = None
 
 
 def _mirror_lower(matrix: NDArray, panel: int = 512) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgError
 
-from ntksketch.linear.gram import GramStatistics, as_block, as_weights, pieces
+from ntksketch.linear.gram import GramStatistics
 from ntksketch.linear.ridge import (
     RidgeSolution,
     as_alphas,
@@ -14,6 +14,7 @@ from ntksketch.linear.ridge import (
     join_solutions,
     ridge_path,
 )
+from ntksketch.linear.rows import as_block, as_weights, pieces
 
 _N_PROBES = 32
 _QUICK_FEATURES = 2048  # up to which a factorisation takes no time to speak of

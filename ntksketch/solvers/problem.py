@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntksketch.kernels.gram import check_rows
 from ntksketch.linear.conjugate_gradients import CGResult, ShiftedSystems, conjugate_gradients
-from ntksketch.linear.gram import as_weights
+from ntksketch.linear.rows import as_weights
 from ntksketch.linear.ridge import as_alphas
 from ntksketch.solvers.checkpoint import Checkpoint, StateFile, digest, stored_seed
 from ntksketch.solvers.status import ConvergenceStatus, report

@@ -146,7 +146,7 @@ def test_streaming_ridge_fits_features_in_a_file(tmp_path):
     assert model.n_features_in_ == 5
     single = ntk.StreamingRidge(1.0).fit(source, Y[:, 0])
     assert single.coef_.shape == (5,)
-    with pytest.raises(TypeError, match="sparse rows; dense features are expected"):
+    with pytest.raises(TypeError, match="sparse rows; dense ones are expected"):
         ntk.StreamingRidge(1.0).fit(open_source(sp.csr_array(X), targets=Y))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntksketch.linear import GramAccumulator
-from ntksketch.linear.gram import PIECE_ROWS
+from ntksketch.linear.rows import PIECE_ROWS
 
 FIELDS = ("total_weight", "n_rows", "z_mean", "y_mean", "gram", "moment", "y_squares")
 
