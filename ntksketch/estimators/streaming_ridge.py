@@ -29,9 +29,9 @@ from ntksketch.linear import (
     search_by_gcv,
     solve_ridge,
 )
-from ntksketch.linear.rows import PIECE_ROWS, as_weights
 from ntksketch.linear.penalty import Penalty
 from ntksketch.linear.ridge import as_alphas, linear_predictions
+from ntksketch.linear.rows import PIECE_ROWS, as_weights
 
 RIDGE_CONSTRAINTS: dict[str, list[Any]] = {  # types; the values are checked where they are used
     "alphas": [str, Real, "array-like"],

@@ -286,9 +286,8 @@ class NystroemMap:
             shifted = half + vectors * (jitter * (1 + scales / 2))
             matrix = _dsyr2k(1.0, scaled, shifted, beta=1.0, c=K, lower=1)
             matrix.flat[:: n + 1] += jitter
-            penalty = Penalty(matrix)
             try:
-                _ = penalty.factor
+                penalty = Penalty(matrix)
                 break
             except LinAlgError:
                 continue

@@ -14,9 +14,9 @@ from ntksketch.linear.eigenvalue import estimate_largest_eigenvalue, power_itera
 from ntksketch.linear.penalty import Penalty
 from ntksketch.linear.rows import PIECE_ROWS, as_block, as_weights, pieces, require_finite
 from ntksketch.linear.sums import GramSums, SingleSums, shifted, weighted_mean
+from ntksketch.linear.triangles import add_lower, mirror_lower
 
 _PARTS = ("gram", "moment", "y_squares", "z_mean", "y_mean")
-_PANEL = 256  # columns added at a time
 
 _dsyr, _dsyrk = get_blas_funcs(["syr", "syrk"], dtype=np.float64)
 
@@ -253,9 +253,7 @@ class GramAccumulator:
         shape = sums.moment.shape
         self._require_shape((shape[0], shape[1]))
         self._allocate((shape[0], shape[1]))
-        for start in range(0, shape[0], _PANEL):  # the lower triangle
-            panel = slice(start, None), slice(start, start + _PANEL)
-            self._gram[panel] += sums.gram[panel]
+        add_lower(self._gram, sums.gram)
         self._moment += sums.moment
         self._y_squares += sums.y_squares
         self._epsilon = max(self._epsilon, epsilon)
@@ -286,7 +284,7 @@ class GramAccumulator:
                 "finalise: no row was given, or the sample weights are all zero; update first"
             )
         gram = self._gram.copy(order="F") if copy else self._gram
-        _mirror_lower(gram)  # updates read and write the lower triangle alone
+        mirror_lower(gram)  # updates read and write the lower triangle alone
         return GramStatistics(
             total_weight=self.total_weight,
             n_rows=self.n_rows,
@@ -440,12 +438,3 @@ class GramBatch:
     def __exit__(self, *exception: object) -> None:
         self.settle()
         self._sums = None
-
-
-def _mirror_lower(matrix: NDArray, panel: int = 512) -> None:
-    """Copy the lower triangle onto the upper one, in place."""
-    for start in range(0, len(matrix), panel):
-        block = slice(start, start + panel)
-        corner = np.tril(matrix[block, block])
-        matrix[block, block] = corner + np.tril(corner, -1).T
-        matrix[block, start + panel :] = matrix[start + panel :, block].T

@@ -15,7 +15,6 @@ from scipy.linalg import (
     cho_solve,
     eigh,
     get_lapack_funcs,
-    solve_triangular,
 )
 
 from ntksketch.linear.cholesky import cholesky_factor
@@ -23,7 +22,6 @@ from ntksketch.linear.gram import GramStatistics
 
 (_dtrtri,) = get_lapack_funcs(["trtri"], dtype=np.float64)
 
-_PANEL = 512  # columns added at a time
 SMALLEST_RELATIVE_ALPHA = 1e-7  # below this share of the largest eigenvalue digits are lost
 
 
@@ -158,7 +156,7 @@ def factored_ridge(
     k, m = stats.moment.shape[1], len(stats.gram)
     penalty = stats.penalty
     if probes is not None and penalty is not None:
-        probes = penalty.factor @ probes
+        probes = penalty.root(probes)
     right = stats.moment if probes is None else np.hstack([stats.moment, probes])
     coef, freedom = np.empty((len(alphas), m, k)), np.empty(len(alphas))
     for i, alpha in enumerate(alphas):
@@ -166,8 +164,7 @@ def factored_ridge(
         solved = np.asarray(cho_solve(factor, right, check_finite=False))
         coef[i] = solved[:, :k]
         if probes is None and penalty is not None:
-            root = solve_triangular(factor[0], penalty.factor, lower=True, check_finite=False)
-            trace = float(np.vdot(root, root))
+            trace = penalty.squares_behind(factor[0])
         elif probes is None:
             inverse, _ = _dtrtri(factor[0], lower=1, overwrite_c=1)
             trace = _squares_of_lower(inverse)
@@ -181,17 +178,11 @@ def factored_ridge(
 def _factorise(stats: GramStatistics, alpha: float) -> tuple[NDArray[np.float64], bool]:
     """Return the Cholesky factor of the penalised Gram matrix, as `cho_solve` takes it."""
     gram, penalty = stats.gram, stats.penalty
-    penalised = np.empty_like(gram, order="F")
-    for start in range(0, len(gram), _PANEL):  # the lower triangle, which is all that is read
-        panel = slice(start, None), slice(start, start + _PANEL)
-        if penalty is None:
-            penalised[panel] = gram[panel]
-        else:
-            np.multiply(penalty.matrix[panel], alpha, out=penalised[panel])
-            penalised[panel] += gram[panel]
-    if penalty is None:
-        penalised.flat[:: len(gram) + 1] += alpha
-    return cholesky_factor(penalised), True
+    if penalty is not None:
+        return cholesky_factor(penalty.penalised(gram, alpha), clear=False), True
+    penalised = gram.copy(order="F")
+    penalised.flat[:: len(gram) + 1] += alpha
+    return cholesky_factor(penalised, clear=False), True
 
 
 def _squares_of_lower(matrix: NDArray[np.float64]) -> float:
@@ -303,7 +294,9 @@ def _assemble(
     status: SolveStatus,
 ) -> RidgeSolution:
     # (G + alpha P) c = M, so |y - Z c|^2 = |y|^2 - 2 c'M + c'G c = |y|^2 - c'M - alpha c'P c
-    rooted = coef if stats.penalty is None else stats.penalty.factor.T @ coef
+    rooted = coef
+    if stats.penalty is not None:
+        rooted = np.stack([stats.penalty.root(c, transpose=True) for c in coef])
     explained = np.einsum("amk,mk->ak", coef, stats.moment)
     penalty = alphas[:, None] * np.einsum("amk,amk->ak", rooted, rooted)
     return RidgeSolution(

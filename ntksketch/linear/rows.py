@@ -53,6 +53,7 @@ def pieces(
 
 
 def require_finite(name: str, piece: NDArray, weight: NDArray | None) -> None:
+    """Raise ValueError if a piece is not finite, or its squares are not."""
     flat = piece.ravel()
     square = float(np.vdot(flat, flat)) * (1.0 if weight is None else weight.max())
     if square <= np.finfo(piece.dtype).max:

@@ -158,6 +158,7 @@ def search_by_gcv(
         scale = few.largest_eigenvalue / stats.largest_eigenvalue
         path, scores = search_by_gcv(few, scale * grid)
         best, steps = int(np.searchsorted(scale * grid, path.alphas[scores.argmin()])), (1,)
+        del few
     for step in steps:
         moved = True
         while moved:

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntksketch.kernels.gram import check_rows
 from ntksketch.linear.conjugate_gradients import CGResult, ShiftedSystems, conjugate_gradients
-from ntksketch.linear.rows import as_weights
 from ntksketch.linear.ridge import as_alphas
+from ntksketch.linear.rows import as_weights
 from ntksketch.solvers.checkpoint import Checkpoint, StateFile, digest, stored_seed
 from ntksketch.solvers.status import ConvergenceStatus, report
 

@@ -279,8 +279,8 @@ def _(value: _Choice) -> None:
 
 @check_value.register
 def _(value: Penalty) -> None:
-    n = len(value.matrix)
-    require(value.matrix.shape == (n, n) and n, f"the penalty has shape {value.matrix.shape}")
+    shape = value.packed.shape
+    require(shape == (len(value), len(value)) and len(value), f"the penalty has shape {shape}")
 
 
 @check_value.register
@@ -295,7 +295,7 @@ def _(value: StreamingRidge) -> None:
         shape = value._choice.solution.coef.shape[1:]
         require(shape == (m, k), f"coefficients have shape {shape}, expected {(m, k)}")
     if value._penalty is not None:
-        shape = value._penalty.matrix.shape
+        shape = value._penalty.packed.shape
         require(shape == (m, m), f"the penalty has shape {shape}, expected {(m, m)}")
 
 

@@ -430,6 +430,6 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
     ),
 }
 
-ENTRIES = {name: Entry(cls, fields) for name, (cls, fields) in _TABLE.items()}
+ENTRIES = {name: Entry(cls, fields, cls is Penalty) for name, (cls, fields) in _TABLE.items()}
 NAMES = {entry.cls: name for name, entry in ENTRIES.items()}
 MODELS: tuple[type[BaseEstimator], ...] = NTKFeatures, NTKRegressor, NTKClassifier, StreamingRidge

@@ -81,7 +81,7 @@ def test_what_comes_before_whitening_has_its_kernel_with_the_penalty(n_landmarks
     features = transform_blocks(plain, X)
     assert features.dtype == dtype
     white = scipy.linalg.solve_triangular(
-        penalty.factor, features.T.astype(np.float64), lower=True
+        np.tril(penalty.packed), features.T.astype(np.float64), lower=True
     ).T
     Z = transform_blocks(feature_map, X).astype(np.float64)
     assert Z.shape == (50, n_landmarks + 3)
@@ -111,7 +111,7 @@ def test_penalties_are_positive_definite_for_duplicated_landmarks():
     feature_map = with_landmarks(landmarks)
     plain, penalty = feature_map.before_whitening()
     features = transform_blocks(plain, distinct).astype(np.float64)
-    white = scipy.linalg.solve_triangular(penalty.factor, features.T, lower=True)
+    white = scipy.linalg.solve_triangular(np.tril(penalty.packed), features.T, lower=True)
     K = ntk.kernel(ARCHITECTURE, distinct.astype(np.float64))
     assert relative_error(white.T @ white, K) < 1e-3
     assert feature_map.rank <= 101

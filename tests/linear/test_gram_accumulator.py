@@ -227,3 +227,65 @@ def test_statistics_that_share_memory(dtype):
     whole = GramAccumulator().update(Z[:40], Y[:40], weight[:40])
     assert_same(accumulator.finalise(), whole.update(Z[40:], Y[40:], weight[40:]).finalise(), 0)
     np.testing.assert_array_equal(accumulator.finalise().gram, accumulator.finalise().gram.T)
+
+
+def blocks_of(n_rows, heights):
+    edges = np.cumsum([0, *heights, n_rows - sum(heights)])
+    return [slice(a, b) for a, b in itertools.pairwise(edges.tolist())]
+
+
+@pytest.mark.parametrize("heights", [[1, 1, 3, 700], [900, 4000, 4000, 4000], [20_000, 5]])
+@pytest.mark.parametrize("drift", ["none", "steady", "first row"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_batch_sums_float32_over_blocks_without_loss(heights, drift, weighted):
+    Z, Y, weight = rows(22_000, m=4)
+    blocks = blocks_of(len(Z), heights)
+    if drift == "steady":
+        for i, block in enumerate(blocks):
+            Z[block] += 300.0 * i
+    elif drift == "first row":
+        Z[0] += 3000.0
+    Z = Z.astype(np.float32)
+    weight = weight if weighted else np.ones(len(Z))
+    accumulator = GramAccumulator()
+    with accumulator.batch() as batch:
+        for block in blocks:
+            batch.update(Z[block], Y[block], weight[block] if weighted else None)
+    exact = by_definition(Z, Y, weight, True)
+    stats = accumulator.finalise()
+    assert (stats.n_rows, stats.epsilon) == (len(Z), np.finfo(np.float32).eps)
+    assert stats.total_weight == pytest.approx(float(exact[0]), rel=1e-12)
+    gram, y_squares = np.abs(exact[4]).max(), exact[6].max()
+    sizes = np.abs(Z).max(), np.abs(Y).max(), gram, np.sqrt(gram * y_squares), y_squares
+    for field, value, size in zip(FIELDS[2:], exact[2:], sizes, strict=True):
+        assert np.abs(getattr(stats, field) - value).max() < 1e-5 * size, field
+
+
+def test_a_batch_adds_up_seldom_and_in_the_end():
+    Z, Y, _ = rows(4 * PIECE_ROWS, m=3, dtype=np.float32)
+    accumulator, settled = GramAccumulator(), []
+    with accumulator.batch() as batch:
+        for block in np.split(np.arange(len(Z)), 32):  # of 1,024 rows
+            batch.update(Z[block], Y[block])
+            settled.append((batch.settled, accumulator.n_rows))
+    done = [n for n, previous in itertools.pairwise([s for _, s in reversed(settled)]) if n]
+    assert [s for s, _ in settled[:4]] == [True, True, False, True]
+    assert max(-np.diff(done)) == PIECE_ROWS
+    assert accumulator.n_rows == len(Z)
+
+
+def test_a_batch_that_is_left_by_an_error_keeps_what_it_took():
+    Z, Y, _ = rows(900, dtype=np.float32)
+    accumulator = GramAccumulator()
+
+    def add_three_blocks_and_a_bad_one():
+        with accumulator.batch() as batch:
+            for block in (slice(0, 300), slice(300, 450), slice(450, 600)):
+                batch.update(Z[block], Y[block])
+            batch.update(np.full((2, 5), np.nan, np.float32), Y[:2])
+
+    with pytest.raises(ValueError, match="contain NaN"):
+        add_three_blocks_and_a_bad_one()
+    assert accumulator.n_rows == 600
+    expected = by_definition(Z[:600], Y[:600], np.ones(600), True)
+    assert_same(accumulator.finalise(), expected, rtol=1e-5, atol=1e-3)

@@ -14,7 +14,7 @@ def problem():
     A = rng.standard_normal((6, 6))
     penalty = Penalty(A @ A.T + 0.1 * np.eye(6))
     Z, Y = rng.standard_normal((80, 6)), rng.standard_normal((80, 2))
-    white = np.linalg.solve(penalty.factor, Z.T).T
+    white = np.linalg.solve(np.tril(penalty.packed), Z.T).T
     stats = GramAccumulator().update(Z, Y).finalise()
     return stats.__class__(**{**vars(stats), "penalty": penalty}), Z, Y, white
 
@@ -61,3 +61,22 @@ def test_columns_of_a_penalty(problem):
     stats, *_ = problem
     few = stats.columns(slice(None, None, 2))
     np.testing.assert_array_equal(few.penalty.matrix, stats.penalty.matrix[::2, ::2])
+
+
+@pytest.mark.parametrize("m", [6, 9, 700])
+def test_a_matrix_and_its_factor_share_memory(m):
+    A = np.random.default_rng(1).standard_normal((m, m))
+    matrix = np.asfortranarray(A @ A.T + m * np.eye(m))
+    kept, factor = matrix.copy(), np.linalg.cholesky(matrix)
+    penalty = Penalty(matrix)
+    assert np.shares_memory(penalty.packed, matrix)
+    np.testing.assert_array_equal(penalty.matrix, np.tril(kept) + np.tril(kept, -1).T)
+    B = A[:, :3]
+    np.testing.assert_allclose(penalty.root(B), factor @ B, atol=1e-9)
+    np.testing.assert_allclose(penalty.root(B, transpose=True), factor.T @ B, atol=1e-9)
+    np.testing.assert_allclose(penalty.whiten(penalty.root(B)), B, atol=1e-9)
+    penalised = np.tril(penalty.penalised(kept, 0.5))
+    np.testing.assert_allclose(penalised, np.tril(1.5 * kept), rtol=1e-12, atol=1e-12)
+    other = np.linalg.cholesky(kept + A.T @ A)
+    squares = np.square(np.linalg.solve(other, factor)).sum()
+    assert penalty.squares_behind(np.asfortranarray(other)) == pytest.approx(squares)

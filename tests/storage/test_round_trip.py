@@ -226,7 +226,7 @@ def test_order_in_memory_decides_about_the_last_bits(alphas, tmp_path):
     for one, other in ((model.ridge_, copy.ridge_),):
         assert flags(other._accumulator._gram) == flags(one._accumulator._gram) == (False, True)
         assert flags(other._choice.solution.coef) == flags(one._choice.solution.coef)
-        assert flags(other._penalty.matrix) == flags(one._penalty.matrix)
+        assert flags(other._penalty.packed) == flags(one._penalty.packed)
 
 
 def test_what_is_shared_is_stored_once(tmp_path):
