@@ -281,6 +281,7 @@ def _(value: _Choice) -> None:
 def _(value: Penalty) -> None:
     shape = value.packed.shape
     require(shape == (len(value), len(value)) and len(value), f"the penalty has shape {shape}")
+    require((value.packed.diagonal() > 0).all(), "the penalty's factor is singular")
 
 
 @check_value.register

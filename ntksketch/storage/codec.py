@@ -161,8 +161,6 @@ def _state(value: Any, entry: Entry) -> dict[str, Any]:
     """Return what makes up an instance, by name."""
     if isinstance(value, tuple):
         return dict(zip(entry.fields, value, strict=True))
-    if entry.constructed:
-        return {name: getattr(value, name) for name in entry.fields}
     if not dataclasses.is_dataclass(value):
         return dict(vars(value))
     state = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
@@ -299,7 +297,7 @@ class _Decoder:
                 if not fits(fields[key], spec):
                     raise ModelFileError(f"{where}.{key} is not {describe(spec)}")
         try:
-            value = _construct(entry, fields)
+            value = _construct(entry.cls, fields)
             check_value(value)
         except ModelFileError as error:
             raise ModelFileError(f"{where}: {error}") from None
@@ -316,10 +314,9 @@ class _Decoder:
     }
 
 
-def _construct(entry: Entry, fields: dict[str, Any]) -> Any:
+def _construct(cls: type, fields: dict[str, Any]) -> Any:
     """Make an instance, by its constructor if that takes its fields."""
-    cls = entry.cls
-    if entry.constructed or issubclass(cls, tuple):
+    if issubclass(cls, tuple):
         return cls(**fields)
     if not dataclasses.is_dataclass(cls):
         value = object.__new__(cls)

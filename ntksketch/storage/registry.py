@@ -347,7 +347,7 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
         {"inner": MAPS, "params": Pair((object, INDICES, VECTOR))},
     ),
     # ridge regression
-    "Penalty": (Penalty, {"matrix": MATRIX64}),
+    "Penalty": (Penalty, {"packed": MATRIX64, "diagonal": VECTOR64}),
     "GramAccumulator": (
         GramAccumulator,
         {
@@ -430,6 +430,6 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
     ),
 }
 
-ENTRIES = {name: Entry(cls, fields, cls is Penalty) for name, (cls, fields) in _TABLE.items()}
+ENTRIES = {name: Entry(cls, fields) for name, (cls, fields) in _TABLE.items()}
 NAMES = {entry.cls: name for name, entry in ENTRIES.items()}
 MODELS: tuple[type[BaseEstimator], ...] = NTKFeatures, NTKRegressor, NTKClassifier, StreamingRidge

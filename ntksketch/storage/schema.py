@@ -246,13 +246,10 @@ class Entry:
         The type.
     fields : mapping of str to specification
         All its fields, or attributes that make up an instance's state.
-    constructed : bool
-        Whether these are parameters of the constructor, which keeps other attributes.
     """
 
     cls: type
     fields: Mapping[str, Any] = field(default_factory=dict)
-    constructed: bool = False
 
 
 def fits(value: Any, spec: Any) -> bool:

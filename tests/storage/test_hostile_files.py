@@ -307,7 +307,7 @@ ARRAYS = [
     ("nystroem", ["_map", "params", "landmarks"]),
     ("nystroem", ["_map", "params", "squares"]),
     ("nystroem", ["_map", "params", "linear", 0]),
-    ("nystroem", ["ridge_", "_penalty", "matrix"]),
+    ("nystroem", ["ridge_", "_penalty", "packed"]),
     ("layered", [MAP, "params", 2]),
     ("resampled", ["_map", "params", 2]),
     ("ridge", ["_accumulator", "_gram"]),
