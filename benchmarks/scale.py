@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from scipy.linalg import get_blas_funcs
 
 import ntksketch as ntk
+from benchmarks import scale_exact
 from benchmarks.datasets import load, some_rows
 from benchmarks.mesh import teacher
 from benchmarks.rendering import COLOURS, markdown_table, measurements, mebibytes, number
-from benchmarks.timing import Stages, finish, medians, peak_memory
+from benchmarks.timing import Stages, medians, peak_memory
+from ntksketch.estimators.cost import fit_cost
 
 _GRAM_BLOCK = 8192
 _FEWEST_FOR_EXPONENT = 50_000  # rows: fixed costs are small from there
@@ -36,7 +38,9 @@ def settings(short: bool) -> dict[str, Any]:
         "dask_rows": 200_000,
         "dask_components": 2048,
         "dask_workers": [1, 2],
-        "exact_rows": 10_000,
+        "exact_rows": [20_000],
+        "large_rows": 60_000,
+        "large_components": [2048, 4096, 8192, 16384],
         "test_rows": 5000,
         "gram_rounds": 3,
     }
@@ -49,7 +53,9 @@ def settings(short: bool) -> dict[str, Any]:
         "dask_rows": 2000,
         "dask_components": 32,
         "dask_workers": [1],
-        "exact_rows": 0,
+        "exact_rows": [],
+        "large_rows": 0,
+        "large_components": [],
         "test_rows": 200,
         "gram_rounds": 2,
     }
@@ -75,11 +81,7 @@ def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
         {"what": "beijing", "n_rows": n, "n_components": s["beijing_components"]}
         for n in s["beijing_rows"]
     ]
-    if s["exact_rows"]:
-        found += [
-            {"what": "exact", "n_rows": s["exact_rows"], "n_components": 0, "solver": solver}
-            for solver in ("direct", "conjugate gradients")
-        ]
+    found += scale_exact.configurations(s)
     for c in found:
         c["key"] = " ".join(str(value) for value in c.values())
     return found
@@ -88,8 +90,8 @@ def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
 def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
     """Return seconds on two quiet cores."""
     n, m = configuration["n_rows"], configuration["n_components"]
-    if configuration["what"] == "exact":
-        return 20 + 4e-6 * n**2
+    if configuration["what"] in scale_exact.MEASURES:
+        return scale_exact.estimate(configuration)
     return 15 + 2e-11 * n * m**2 + 3e-10 * m**3
 
 
@@ -145,6 +147,7 @@ def _fit(
         working_memory=settings["memory"],
         random_state=0,
     )
+    cost = fit_cost(source, m, settings["memory"])
     with peak_memory() as memory:
         model.fit(source)
     stages = Stages(model.fit_seconds_)
@@ -154,6 +157,8 @@ def _fit(
         "seconds": dict(stages),
         "bare_gram": bare,
         "ratio": model.fit_seconds_["pass"] / bare,
+        "estimated_seconds": cost.seconds,
+        "estimated_memory": cost.memory,
         "score": float(score),
         "peak_memory": memory.peak,
         "peak_of_process": _highest(),
@@ -222,48 +227,12 @@ def _dask(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str, 
     }
 
 
-def _exact(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Solve exact kernel ridge regression on MNIST's first rows, in float64."""
-    data = load("mnist")
-    n = configuration["n_rows"]
-    X, Y = data.X_train[:n].astype(np.float64), data.targets[:n]
-    X_test = data.X_test.astype(np.float64)
-    architecture = ntk.mlp(settings["depth"])
-    alpha = 1e-3 * float(np.mean(ntk.kernel_diag(architecture, X)))
-    stages = Stages()
-    direct = configuration["solver"] == "direct"
-    with peak_memory() as memory, stages("solve"):
-        if direct:
-            predicted = finish(_direct(architecture, X, Y, X_test, alpha))
-            status = None
-        else:
-            solution = ntk.solve_kernel_ridge(architecture, X, Y, alpha, random_state=0)
-            predicted, status = solution.predict(X_test), solution.status
-    return {
-        "seconds": dict(stages),
-        "score": data.scores(predicted)["score"],
-        "status": None if status is None else str(status),
-        "predictions": predicted[:200].ravel().tolist(),
-        "peak_memory": memory.peak,
-    }
-
-
-def _direct(
-    architecture: ntk.Architecture, X: NDArray, Y: NDArray, X_test: NDArray, alpha: float
-) -> NDArray:
-    """Return predictions from a Cholesky factorisation, with an intercept."""
-    from scipy.linalg import cho_factor, cho_solve
-
-    K = ntk.kernel(architecture, X)
-    K.flat[:: len(K) + 1] += alpha
-    factor = cho_factor(K.T, lower=True, overwrite_a=True, check_finite=False)
-    solved = np.asarray(cho_solve(factor, np.hstack([Y, np.ones((len(Y), 1))])))
-    intercept = solved[:, :-1].sum(axis=0) / solved[:, -1].sum()
-    dual = solved[:, :-1] - np.outer(solved[:, -1], intercept)
-    return ntk.kernel(architecture, X_test, X) @ dual + intercept
-
-
-_MEASURES = {"synthetic": _synthetic, "beijing": _beijing, "dask": _dask, "exact": _exact}
+_MEASURES = {
+    "synthetic": _synthetic,
+    "beijing": _beijing,
+    "dask": _dask,
+    **scale_exact.MEASURES,
+}
 
 
 def exponent(found: list[dict[str, Any]]) -> float | None:
@@ -292,7 +261,9 @@ def table(results: dict[str, Any]) -> str:
     """Return the tables."""
     s = results["settings"]
     header = ("data", "rows", "components", "set-up, s", "pass, s", "solve, s", "bare Gram, s")
-    header += ("pass/Gram", "test R²", "peak of the fit, MiB", "peak of the process, MiB")
+    header += ("pass/Gram", "test R²")
+    header += ("estimated in all, s", "estimated memory, MiB", "peak of the fit, MiB")
+    header += ("peak of the process, MiB",)
     rows = [
         (
             what,
@@ -302,6 +273,8 @@ def table(results: dict[str, Any]) -> str:
             number(m["bare_gram"]),
             number(m["ratio"]),
             f"{m['score']:.4f}",
+            number(m["estimated_seconds"]),
+            mebibytes(m["estimated_memory"]),
             mebibytes(m["peak_memory"]),
             mebibytes(m["peak_of_process"]),
         )
@@ -348,31 +321,7 @@ def table(results: dict[str, Any]) -> str:
                 ],
             ),
         ]
-    exact = measurements(results, what="exact")
-    if exact:
-        header = ("solver", "rows", "seconds", "test accuracy", "peak memory, MiB", "how it ended")
-        parts += [
-            "Exact kernel ridge regression on MNIST, ten targets, float64, predictions of the test "
-            "rows included; the penalty is a thousandth of the mean of the kernel's diagonal:",
-            markdown_table(
-                header,
-                [
-                    (
-                        m["solver"],
-                        f"{m['n_rows']:,}",
-                        number(m["seconds"]["solve"]),
-                        f"{m['score']:.4f}",
-                        mebibytes(m["peak_memory"]),
-                        m["status"],
-                    )
-                    for m in exact
-                ],
-            ),
-        ]
-    if len(exact) == 2:
-        one, other = (np.array(m["predictions"]) for m in exact)
-        gap = np.linalg.norm(one - other) / np.linalg.norm(one)
-        parts.append(f"Relative difference of their predictions for 200 test rows: {gap:.1e}.")
+    parts += scale_exact.parts(results)
     return "\n\n".join(parts)
 
 

@@ -25,7 +25,7 @@ def featurize(
     components: s.Components = 1024,
     seed: s.Seed = 0,
     save: Annotated[Path | None, typer.Option(help="Where to save the features' draw.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with a run that was stopped.")] = False,
+    resume: s.Resume = False,
     memory: s.Memory = None,
     json: s.Json = False,
 ) -> None:
@@ -33,7 +33,7 @@ def featurize(
 
     A run that was stopped, even killed, goes on with --resume and gives the same bytes.
     """
-    with s.user_errors("finished blocks are kept; the same command with --resume goes on"):
+    with s.user_errors(s.KEPT):
         source = s.open_file(rows, key=key)
         with s.refusals():
             features = (
@@ -50,21 +50,14 @@ def featurize(
             )
             if save is not None:
                 ntk.save(features, save)
-            done = 0
             with s.row_progress("features", source.shape[0]) as add:
-
-                def progress(finished: int, total: int) -> None:
-                    nonlocal done
-                    add(finished - done)
-                    done = finished
-
                 written = ntk.data.featurise(
                     features,
                     source,
                     output,
                     resume=resume,
                     working_memory=memory,
-                    progress=progress,
+                    progress=s.up_to(add),
                 )
         s.show(
             {

@@ -11,8 +11,7 @@ import typer
 import ntksketch as ntk
 from ntksketch.cli import streaming as s
 from ntksketch.cli.errors import InputError
-from ntksketch.data.blocks import available_memory, budget_bytes, format_bytes
-from ntksketch.estimators.ridge_on_features import solve_bytes
+from ntksketch.estimators.cost import fit_cost
 
 
 def fit(
@@ -62,11 +61,9 @@ def fit(
                 working_memory=memory,
                 random_state=seed,
             )
-            needed = solve_bytes(components) + budget_bytes(memory)
-            s.say(
-                f"{source.shape[0] or 'some'} rows of {source.shape[1]} columns; up to "
-                f"{format_bytes(needed)} of memory, of {format_bytes(available_memory())}"
-            )
+            n_rows, n_columns = source.shape
+            cost = fit_cost(source, components, memory)
+            s.say(f"{n_rows or 'some'} rows of {n_columns} columns; {cost}")
             with s.row_progress("pass", source.shape[0]) as add:
                 state = output.with_name(f"{output.name}.pass") if resume else None
                 model.fit(source, progress=add, checkpoint=state)

@@ -11,25 +11,27 @@ import typer
 import ntksketch as ntk
 from ntksketch.cli import streaming as s
 from ntksketch.cli.errors import InputError
-from ntksketch.data.files import replacing
+from ntksketch.data import write_predictions
 
 
 def predict(
     model: Annotated[Path, typer.Argument(help="The model that fit saved.")],
     rows: s.Rows,
-    output: Annotated[Path, typer.Argument(help=".npy file of the predictions.")],
+    output: Annotated[Path, typer.Argument(help=".npy file or .zarr folder of the predictions.")],
     target: s.Target = None,
     key: s.Key = None,
     scores: Annotated[
         bool, typer.Option(help="Of a classifier, write scores rather than classes.")
     ] = False,
+    resume: s.Resume = False,
     memory: s.Memory = None,
     json: s.Json = False,
 ) -> None:
-    """Predict the targets of all rows; with --target, tell how well."""
-    with s.user_errors(f"nothing was written to {output}"):
-        if output.suffix != ".npy":
-            raise InputError(f"{output}: predictions are written to a .npy file")
+    """Predict the targets of all rows; with --target, tell how well.
+
+    A run that was stopped, even killed, goes on with --resume and gives the same bytes.
+    """
+    with s.user_errors(s.KEPT):
         fitted = ntk.load(model)
         if not isinstance(fitted, (ntk.NTKRegressor, ntk.NTKClassifier)):
             raise InputError(f"{model}: it holds a {type(fitted).__name__}, which does not predict")
@@ -40,19 +42,33 @@ def predict(
         source = s.open_file(rows, target, key, **_width(rows, width))
         fitted.set_params(working_memory=memory)
         with s.refusals(), s.row_progress("predictions", source.shape[0]) as add:
-            predict = getattr(fitted, "decision_function" if scores else "predict")
-            predicted = predict(source, progress=add)
-        with replacing(output) as path, path.open("wb") as file:
-            np.save(file, predicted, allow_pickle=False)
-        result = {"output": str(output), "rows": len(predicted)}
+            write_predictions(
+                fitted,
+                source,
+                output,
+                response_method="decision_function" if scores else "predict",
+                resume=resume,
+                working_memory=memory,
+                progress=s.up_to(add),
+            )
+        n_rows = source.shape[0] or 0
+        result = {"output": str(output), "rows": n_rows}
         if source.has_targets and not scores:
-            result |= _score(predicted, source.read_targets(0, len(predicted)), classifier)
+            result |= _score(_read(output), source.read_targets(0, n_rows), classifier)
         s.show(result, json)
 
 
 def _width(rows: Path, n_features: int) -> dict[str, int]:
     """Return the number of columns for a format that may leave the last ones out."""
     return {"n_features": n_features} if rows.suffix in (".libsvm", ".svmlight", ".svm") else {}
+
+
+def _read(path: Path) -> np.ndarray:
+    if path.suffix == ".npy":
+        return np.load(path)
+    import zarr
+
+    return np.asarray(zarr.open_array(str(path), mode="r")[:])
 
 
 def _score(predicted: np.ndarray, targets: np.ndarray, classifier: bool) -> dict[str, float]:

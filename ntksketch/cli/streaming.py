@@ -45,7 +45,10 @@ Memory = Annotated[
     float | None,
     typer.Option(help="MiB for blocks and temporaries. [default: scikit-learn's, 1024]"),
 ]
+Resume = Annotated[bool, typer.Option(help="Go on with a run that was stopped.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
+
+KEPT = "finished blocks are kept; the same command with --resume goes on"
 
 # what the library raises for input that cannot be used, and nothing else
 _USERS = (
@@ -135,6 +138,18 @@ def row_progress(what: str, total: int | None) -> Iterator[Callable[[int], None]
             progress.update(bar, advance=n_rows, rate=rate)
 
         yield add
+
+
+def up_to(add: Callable[[int], None]) -> Callable[[int, int], None]:
+    """Return a function that is told how many rows are done, for one that adds rows."""
+    done = 0
+
+    def progress(finished: int, total: int) -> None:
+        nonlocal done
+        add(finished - done)
+        done = finished
+
+    return progress
 
 
 def say(text: str) -> None:

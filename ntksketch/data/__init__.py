@@ -1,6 +1,6 @@
-"""Data larger than memory: sources of row blocks, files of features, and the memory they take."""
+"""Data larger than memory: sources of row blocks, and files of features and predictions."""
 
-from ntksketch.data.featurise import featurise
+from ntksketch.data.featurise import featurise, write_predictions
 from ntksketch.data.open import open_source
 from ntksketch.data.prefetch import prefetch
 from ntksketch.data.reservoir import reservoir
@@ -14,4 +14,5 @@ __all__ = [
     "open_source",
     "prefetch",
     "reservoir",
+    "write_predictions",
 ]

@@ -16,5 +16,6 @@ def checksum(blocks: Iterable[Any]) -> str:
     for block in blocks:
         parts = (block.indptr, block.indices, block.data) if sp.issparse(block) else (block,)
         for part in parts:
-            digest.update(np.ascontiguousarray(part).data.cast("B") if part.size else b"")
+            if part.size:
+                digest.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

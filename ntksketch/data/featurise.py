@@ -1,4 +1,4 @@
-"""From a source to a file of features, block by block; a run that was stopped goes on."""
+"""From a source to a file of results, block by block; a run that was stopped goes on."""
 
 from __future__ import annotations
 
@@ -88,6 +88,77 @@ def featurise(
     >>> bool((Z == fm.transform(X)).all())
     True
     """
+    path = _write(features.transform, features, source, sink, resume, working_memory, progress)
+    return open_source(path)
+
+
+def write_predictions(
+    model: Any,
+    source: Any,
+    sink: str | Path,
+    *,
+    response_method: str = "predict",
+    resume: bool = False,
+    working_memory: float | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> None:
+    """Write what a fitted model says of all rows of a source to a file, as `featurise` does.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        A regressor or classifier.
+    source : Source or whatever `open_source` takes
+        The rows.
+    sink : path
+        A .npy file, or a .zarr folder with a chunk for each block. Classes that are strings go to a
+        .npy file.
+    response_method : str, default="predict"
+        The model's method: "predict", or "decision_function" or "predict_proba" if it has them.
+    resume : bool, default=False
+        Go on with a run that was stopped, if it was the same.
+    working_memory : float, default=None
+        Budget in MiB for blocks and temporaries; None reads scikit-learn's setting.
+    progress : callable, default=None
+        Called after each block with the numbers of rows done and of all rows.
+
+    Raises
+    ------
+    SourceError, FileExistsError, ValueError, OSError
+        As `featurise` does.
+    TypeError
+        If the model does not have the method, or predicts neither numbers nor strings.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import ntksketch as ntk
+    >>> X = np.random.default_rng(0).standard_normal((100, 5))
+    >>> model = ntk.NTKRegressor(n_components=16, random_state=0).fit(X, X[:, 0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ntk.data.write_predictions(model, X, Path(folder) / "predicted.npy")
+    ...     predicted = np.load(Path(folder) / "predicted.npy")
+    >>> predicted.shape
+    (100,)
+    """
+    respond = getattr(model, response_method, None)
+    if respond is None:
+        raise TypeError(f"{type(model).__name__} has no {response_method}")
+    _write(respond, model, source, sink, resume, working_memory, progress)
+
+
+def _write(
+    respond: Callable[[Any], Any],
+    model: Any,
+    source: Any,
+    sink: str | Path,
+    resume: bool,
+    working_memory: float | None,
+    progress: Callable[[int, int], object] | None,
+) -> Path:
+    """Write what a method of a model returns for all rows; return the path."""
     path = Path(sink)
     check_path(path)
     source = source if isinstance(source, Source) else open_source(source)
@@ -97,70 +168,78 @@ def featurise(
         raise SourceError(f"{source.name}: there are no rows")
     if resume and source.format == "iterable":
         raise SourceError("iterable: its rows cannot be read again to resume; resume=False")
-    block_rows = _rows_per_block(features, source, working_memory)
     with sklearn.config_context(working_memory=budget_bytes(working_memory) / 2**21):
-        return _run(features, source, path, block_rows, resume, progress)
+        block_rows = _rows_per_block(respond, model, source, working_memory)
+        _run(respond, model, source, path, block_rows, resume, progress)
+    return path
 
 
 def _run(
-    features: Any,
+    respond: Callable[[Any], Any],
+    model: Any,
     source: Source,
     path: Path,
     block_rows: int,
     resume: bool,
     progress: Callable[[int, int], object] | None,
-) -> Source:
+) -> None:
     n_rows = source.shape[0] or 0
     identity = None if source.format == "iterable" else source.fingerprint()
     blocks = prefetch(source.blocks(block_rows))
     try:
-        Z = _transform(features, next(blocks), source)
-        # the features of the first block are the identity of what was fitted: whatever it is
+        Z = _respond(respond, next(blocks), source)
+        # the results of the first block are the identity of what was fitted: whatever it is
         manifest = {
-            "features": _describe(features),
+            "features": _describe(model, respond),
             "first_block": checksum([Z]),
             "source": identity,
-            "shape": [n_rows, Z.shape[1]],
+            "shape": [n_rows, *Z.shape[1:]],
             "dtype": str(Z.dtype),
             "block_rows": block_rows,
             "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
         }
         output = BlockSink(path, manifest, resume=resume)
         if not output.finished:
-            _write(output, Z, n_rows, progress)
+            _append(output, Z, n_rows, progress)
         elif not output.complete:
             blocks.close()
             blocks = prefetch(source.blocks(block_rows, start=output.finished * block_rows))
         if not output.complete:
             for block in blocks:
-                _write(output, _transform(features, block, source), n_rows, progress)
+                _append(output, _respond(respond, block, source), n_rows, progress)
     finally:
         blocks.close()
-    return open_source(path)
 
 
-def _rows_per_block(features: Any, source: Source, working_memory: float | None) -> int:
-    n_components = getattr(features, "n_components", None)
+def _rows_per_block(
+    respond: Callable[[Any], Any], model: Any, source: Source, working_memory: float | None
+) -> int:
+    n_components = getattr(model, "n_components", None)
     if not isinstance(n_components, Integral):  # a pipeline
-        n_components = features.transform(source.read(0, 1)).shape[1]
+        n_components = np.size(respond(source.read(0, 1)))
     row_bytes = source.row_bytes + int(n_components) * source.dtype.itemsize
     return rows_per_block(_COPIES * row_bytes, working_memory, most=_MOST_ROWS)
 
 
-def _transform(features: Any, block: Block, source: Source) -> NDArray:
-    Z = features.transform(block.X)
+def _respond(respond: Callable[[Any], Any], block: Block, source: Source) -> NDArray:
+    Z = respond(block.X)
     if sp.issparse(Z):
-        raise TypeError(f"{type(features).__name__} gives sparse features; dense ones are written")
+        raise TypeError(f"{respond.__qualname__} gives sparse features; dense ones are written")
     Z = np.ascontiguousarray(Z)
-    if not np.isfinite(Z).all():
+    if Z.dtype.kind not in "biufU":
+        raise TypeError(
+            f"{respond.__qualname__} gives values of dtype {Z.dtype}; numbers and strings of fixed "
+            "width are written"
+        )
+    if Z.dtype.kind == "f" and not np.isfinite(Z).all():
         raise FloatingPointError(
-            f"{source.name}: the features of rows {block.start} to {block.start + len(Z) - 1} are "
+            f"{source.name}: the results of rows {block.start} to {block.start + len(Z) - 1} are "
             "not finite; scale the rows"
         )
     return Z
 
 
-def _write(
+def _append(
     output: BlockSink, Z: NDArray, n_rows: int, progress: Callable[[int, int], object] | None
 ) -> None:
     output.write(Z)
@@ -168,8 +247,12 @@ def _write(
         progress(min(output.finished * output.manifest["block_rows"], n_rows), n_rows)
 
 
-def _describe(features: Any) -> dict[str, Any]:
-    """Return the class and its parameters as text, without addresses in memory."""
-    params = features.get_params() if hasattr(features, "get_params") else {}
+def _describe(model: Any, respond: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the class, its method and its parameters as text, without addresses in memory."""
+    params = model.get_params() if hasattr(model, "get_params") else {}
     shown = {name: re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(v)) for name, v in params.items()}
-    return {"class": type(features).__qualname__, "parameters": shown}
+    return {
+        "class": type(model).__qualname__,
+        "method": respond.__name__,
+        "parameters": shown,
+    }

@@ -35,13 +35,6 @@ from ntksketch.kernels import ZonalKernel
 from ntksketch.linear.gram import GramAccumulator
 from ntksketch.linear.ridge import linear_predictions
 
-_MATRICES = 6  # of float64 that the statistics and their solve take at most
-
-
-def solve_bytes(n_components: int) -> float:
-    """Return the bytes that the statistics of so many components and their solve may take."""
-    return 8.0 * _MATRICES * n_components**2
-
 
 class _Fitted(NamedTuple):
     """What predictions need: the features, the ridge's coefficients, and classes if it has any."""

@@ -245,9 +245,10 @@ def test_scale(tmp_path, folder):
     X = rng.standard_normal((300, 3))
     np.savez(tmp_path / "beijing_pm25.npz", X=X, y=X[:, 0])
     settings = scale.settings(True) | {"beijing_rows": [100, 240], "beijing_components": 16}
-    settings |= {"exact_rows": 20, "synthetic": [[200, 8]], "dask_workers": []}
+    settings |= {"exact_rows": [20], "synthetic": [[200, 8]], "dask_workers": []}
+    settings |= {"large_rows": 20, "large_components": [4, 8]}
     keys = {c["key"] for c in scale.configurations(settings)}
-    assert len(keys) == 5
+    assert len(keys) == 8
     data = saved(tmp_path / "scale.json", scale, settings, keys)
     for m in data["measurements"]:
         assert m["what"] != "beijing" or m["score"] > 0.8
@@ -260,6 +261,12 @@ def test_scale(tmp_path, folder):
         ["beijing", "100", "16"],
         ["beijing", "240", "16"],
     ]
+    assert [row[:2] for row in rows[-3:]] == [
+        ["features", "4"],
+        ["features", "8"],
+        ["exact kernel", ""],
+    ]
+    assert not list(tmp_path.glob("*.checkpoint"))
     assert render(tmp_path / "scale.json")[2].stat().st_size > 0
 
 

@@ -1,5 +1,6 @@
 """featurize, fit and predict, from arguments to files, with what can go wrong."""
 
+import functools
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import ntksketch as ntk
 from ntksketch.cli.app import app
 from ntksketch.data import open_source
 from ntksketch.features.pass_state import PassState
-from ntksketch.linear import GramAccumulator
+from ntksketch.linear.gram import GramBatch
 
 COLUMNS = [f"x{j}" for j in range(4)]
 FIT = ("--components", "24", "--depth", "2", "--seed", "3")
@@ -186,7 +187,7 @@ def test_a_fit_that_is_stopped_goes_on(table, monkeypatch):
     fit = ("fit", "rows.parquet", "m.safetensors", "--target", "y", *FIT, "--memory", "0.1")
     succeeded(*fit)
     expected = ntk.load("m.safetensors")
-    update, calls = GramAccumulator.update, []
+    update, calls = GramBatch.update, []
 
     def stop(self, *data):
         calls.append(1)
@@ -194,7 +195,7 @@ def test_a_fit_that_is_stopped_goes_on(table, monkeypatch):
             raise KeyboardInterrupt
         return update(self, *data)
 
-    monkeypatch.setattr(GramAccumulator, "update", stop)
+    monkeypatch.setattr(GramBatch, "update", stop)
     done = invoke(*fit, "--resume")
     assert done.exit_code == 130
     assert "the same command goes on" in done.stderr
@@ -202,6 +203,37 @@ def test_a_fit_that_is_stopped_goes_on(table, monkeypatch):
     succeeded(*fit, "--resume")
     assert not os.path.exists("m.safetensors.pass")
     np.testing.assert_array_equal(ntk.load("m.safetensors").ridge_.coef_, expected.ridge_.coef_)
+
+
+def test_predictions_that_are_stopped_go_on(table, monkeypatch):
+    succeeded("fit", "rows.parquet", "m.safetensors", "--target", "y", *FIT)
+    np.save("X.npy", rows_of(table))
+    np.save("y.npy", table["y"].to_numpy())
+    predict = ("predict", "m.safetensors", "X.npy", "p.npy", "--memory", "0.1")
+    whole = (*predict[:3], "whole.npy", *predict[4:])
+    succeeded(*whole)
+    method, calls = ntk.NTKRegressor.predict, []
+
+    def stop(self, X):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return method(self, X)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ntk.NTKRegressor, "predict", functools.wraps(method)(stop))
+        done = invoke(*predict)
+    assert done.exit_code == 130
+    assert done.stderr.endswith("with --resume goes on\n")
+    assert not os.path.exists("p.npy")
+    assert "a run stopped after 2 of" in refused(*predict)
+    done = succeeded(*predict, "--target", "y.npy", "--resume")
+    X, y = rows_of(table), table["y"].to_numpy()
+    assert f"R2: {ntk.load('m.safetensors').score(X, y):.6}"[:10] in done.stdout
+    with open("p.npy", "rb") as one, open("whole.npy", "rb") as other:
+        assert one.read() == other.read()
+    done = succeeded(*predict[:3], "p.zarr", "--target", "y.npy")
+    assert "R2: 0" in done.stdout
 
 
 @pytest.mark.slow
@@ -244,7 +276,7 @@ def test_what_cannot_be_used(table, tmp_path):
     assert "rows.parquet" in refused("featurize", "rows.parquet", "Z.npy", "--key", "X")
     succeeded("fit", "rows.parquet", "m.safetensors", "--target", "y", *FIT)
     predict = ("predict", "m.safetensors")
-    assert "written to a .npy file" in refused(*predict, "X.npy", "p.csv")
+    assert "written to .npy or .zarr" in refused(*predict, "X.npy", "p.csv")
     assert "has no scores" in refused(*predict, "X.npy", "p.npy", "--scores")
     np.save("wide.npy", np.ones((3, 9)))
     assert "expecting 4 features" in refused(*predict, "wide.npy", "p.npy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from pathlib import Path
 
@@ -17,7 +18,7 @@ class NpyStore:
     ----------
     path : Path
         The file.
-    shape : tuple of (int, int)
+    shape : tuple of int
         Of the whole array.
     dtype : dtype
         Of its values.
@@ -25,7 +26,7 @@ class NpyStore:
         Rows of a block.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], dtype: np.dtype, block_rows: int):
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype, block_rows: int):
         self._path, self._shape, self._dtype = path, shape, dtype
         header = io.BytesIO()
         descr = np.lib.format.dtype_to_descr(dtype)
@@ -50,10 +51,10 @@ class NpyStore:
 
     def read(self, start: int, stop: int) -> NDArray:
         """Read rows back; fewer if the file is shorter than it should be."""
-        n_columns = self._shape[1]
-        count = (stop - start) * n_columns
+        width = math.prod(self._shape[1:])
+        count = (stop - start) * width
         Z = np.fromfile(self._path, self._dtype, count, offset=self._offset(start))
-        return Z[: len(Z) - len(Z) % n_columns].reshape(-1, n_columns)
+        return Z[: len(Z) - len(Z) % width].reshape(-1, *self._shape[1:])
 
     def remove(self) -> None:
         """Remove the file, if there is one."""
@@ -63,4 +64,4 @@ class NpyStore:
         """Nothing is left to bring to the disk."""
 
     def _offset(self, row: int) -> int:
-        return len(self._header) + row * self._shape[1] * self._dtype.itemsize
+        return len(self._header) + row * math.prod(self._shape[1:]) * self._dtype.itemsize

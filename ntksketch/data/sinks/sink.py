@@ -74,10 +74,10 @@ class BlockSink:
     def write(self, Z: NDArray) -> None:
         """Write the next block, and after the last one give the file its name."""
         rows = self._slices[self.finished]
-        expected = rows.stop - rows.start, self.manifest["shape"][1]
+        expected = rows.stop - rows.start, *self.manifest["shape"][1:]
         if Z.shape != expected:
             raise ValueError(
-                f"{self.path}: expected features of shape {expected} for block {self.finished}, "
+                f"{self.path}: expected values of shape {expected} for block {self.finished}, "
                 f"got {Z.shape}"
             )
         with self._writing():
@@ -186,7 +186,7 @@ class BlockSink:
 def check_path(path: Path) -> None:
     """Raise an error before anything is computed, unless a file may be made there."""
     if path.suffix.lower() not in STORES:
-        raise ValueError(f"{path}: features are written to {' or '.join(STORES)}")
+        raise ValueError(f"{path}: results are written to {' or '.join(STORES)}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}")
 

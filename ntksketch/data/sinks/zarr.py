@@ -19,7 +19,7 @@ class ZarrStore:
     ----------
     path : Path
         Its folder.
-    shape : tuple of (int, int)
+    shape : tuple of int
         Of the whole array.
     dtype : dtype
         Of its values.
@@ -27,10 +27,10 @@ class ZarrStore:
         Rows of a block, which is a chunk.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], dtype: np.dtype, block_rows: int):
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype, block_rows: int):
         self._zarr = require("zarr", f"{path}: writing Zarr")
         self._path, self._shape, self._dtype = path, shape, dtype
-        self._chunks = min(block_rows, shape[0]), shape[1]
+        self._chunks = (min(block_rows, shape[0]), *shape[1:])
 
     def create(self) -> None:
         """Make an array without chunks, in place of what may be there from a start that failed."""
@@ -56,7 +56,8 @@ class ZarrStore:
         """Remove what a killed process left of chunks half written; bring the rest to the disk."""
         metadata = self._zarr.open_array(str(self._path), mode="r").metadata
         n_chunks = -(-self._shape[0] // self._chunks[0])
-        keys = {"zarr.json", *(metadata.encode_chunk_key((i, 0)) for i in range(n_chunks))}
+        columns = (0,) * (len(self._shape) - 1)
+        keys = {"zarr.json", *(metadata.encode_chunk_key((i, *columns)) for i in range(n_chunks))}
         for path in list(self._path.rglob("*")):
             if path.is_file() and path.relative_to(self._path).as_posix() not in keys:
                 path.unlink()
