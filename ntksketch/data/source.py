@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import operator
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from ntksketch.data.blocks import block_slices, rows_per_block
 from ntksketch.data.checksum import checksum
+from ntksketch.data.mapped import MappedArray
 
 _MOST_ROWS = 8192  # of a block whose size is left to us
 _SAMPLE_BYTES = 2**20  # of each of the three places that a fingerprint looks at
@@ -347,7 +349,8 @@ def _open_targets(targets: Any, n_rows: int | None, name: str) -> Any:
             raise SourceError(
                 f"targets of {name}: expected an array or a .npy file, got {str(targets)!r}"
             )
-        targets = np.load(path, mmap_mode="r", allow_pickle=False)
+        load = functools.partial(np.load, path, mmap_mode="r", allow_pickle=False)
+        targets = MappedArray(load)
     elif not (hasattr(targets, "shape") and hasattr(targets, "dtype")):
         targets = np.asarray(targets)
     if targets.ndim not in (1, 2) or targets.shape[0] != n_rows:

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ntksketch.data.mapped import MappedArray
 from ntksketch.data.source import Source, SourceError
 
 
@@ -46,7 +47,9 @@ class ArraySource(Source):
         return super().fingerprint() | self._details()
 
     def take(self, index: NDArray[np.intp]) -> Any:  # noqa: D102
-        if not isinstance(self._array, np.ndarray):  # chunks are read whole, for one row as well
+        if not isinstance(
+            self._array, np.ndarray | MappedArray
+        ):  # chunks are read whole, for one row as well
             return None
         at = f"{self.name}, rows by number"
         rows = self._guarded(lambda *_: self._array[index], 0, len(index), at)

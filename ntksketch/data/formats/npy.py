@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ntksketch.data.formats.arrays import ArraySource
+from ntksketch.data.mapped import MappedArray
 from ntksketch.data.source import Source, SourceError
 
 
@@ -22,4 +24,5 @@ def open_file(path: Path, *, targets: Any = None) -> Source:
     if not isinstance(array, np.ndarray):  # an .npz under another name
         array.close()
         raise SourceError(f"{path}: it is an .npz archive; name it so, or pass format='npz'")
-    return ArraySource(array, str(path), "npy", targets=targets, files=[path])
+    mapped = MappedArray(functools.partial(np.load, path, mmap_mode="r", allow_pickle=False))
+    return ArraySource(mapped, str(path), "npy", targets=targets, files=[path])

@@ -16,6 +16,7 @@ import numpy as np
 from ntksketch.data.blocks import require_memory
 from ntksketch.data.formats.arrays import ArraySource, CSRSource
 from ntksketch.data.formats.keys import choose_arrays
+from ntksketch.data.mapped import MappedArray
 from ntksketch.data.source import Source, SourceError
 
 _CSR_MEMBERS = {"format", "shape", "data", "indices", "indptr"}
@@ -54,6 +55,11 @@ class _Member:
         with zipfile.ZipFile(self._path) as archive, archive.open(self._info) as file:
             return np.lib.format.read_array(file, allow_pickle=False)
 
+    def rows(self) -> Any:
+        """Return the array as `load` does, but mapped anew for each read if it can be mapped."""
+        stored = self._info.compress_type == zipfile.ZIP_STORED
+        return MappedArray(self.load) if stored else self.load()
+
     def _data_offset(self) -> int:
         """Return where the member begins: after a header of 30 bytes, its name and extra field."""
         with self._path.open("rb") as file:
@@ -74,7 +80,7 @@ def open_file(path: Path, *, targets: Any = None, key: str | None = None) -> Sou
             return _open_csr(path, members, targets)
         key, targets = choose_arrays(members, key, targets, str(path))
         targets = targets.load() if isinstance(targets, _Member) else targets
-        array = members[key].load()
+        array = members[key].rows()
     except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
         if isinstance(error, SourceError):
             raise
@@ -90,7 +96,7 @@ def _open_csr(path: Path, members: dict[str, _Member], targets: Any) -> Source:
     shape = tuple(map(int, members["shape"].load()))
     if len(shape) != 2:
         raise SourceError(f"{path}: rows must be a 2-D array, got shape {shape}")
-    data, indices, indptr = (members[k].load() for k in ("data", "indices", "indptr"))
+    data, indices, indptr = (members[k].rows() for k in ("data", "indices", "indptr"))
     return CSRSource(
         data, indices, indptr, shape, str(path), "csr npz", targets=targets, files=[path]
     )
