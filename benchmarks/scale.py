@@ -39,6 +39,7 @@ def settings(short: bool) -> dict[str, Any]:
         "dask_components": 2048,
         "dask_workers": [1, 2],
         "exact_rows": [20_000],
+        "solver_memory": 128,
         "large_rows": 60_000,
         "large_components": [2048, 4096, 8192, 16384],
         "test_rows": 5000,

@@ -10,21 +10,40 @@ from ntksketch.architectures.activations import (
     Relu,
     Sin,
 )
-from ntksketch.architectures.builders import mlp
+from ntksketch.architectures.builders import cnn, mlp, myrtle, resnet
 from ntksketch.architectures.layers import Architecture, Dense, Serial, serial
+from ntksketch.architectures.spatial import (
+    AvgPool,
+    Conv,
+    Flatten,
+    GlobalAvgPool,
+    Input,
+    Residual,
+    residual,
+)
 
 __all__ = [
     "Activation",
     "Architecture",
+    "AvgPool",
+    "Conv",
     "Dense",
     "Elementwise",
     "Erf",
+    "Flatten",
     "Gelu",
+    "GlobalAvgPool",
+    "Input",
     "LeakyRelu",
     "Rectifier",
     "Relu",
+    "Residual",
     "Serial",
     "Sin",
+    "cnn",
     "mlp",
+    "myrtle",
+    "residual",
+    "resnet",
     "serial",
 ]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from numbers import Integral
 
 from ntksketch.architectures.activations import Activation, Relu, check_activation
-from ntksketch.architectures.layers import Dense, Serial, serial
+from ntksketch.architectures.layers import Architecture, Dense, Serial, serial
+from ntksketch.architectures.spatial import AvgPool, Conv, Flatten, GlobalAvgPool, Input, residual
 
 _RELU = Relu()
+_READOUTS = {"gap": GlobalAvgPool, "flatten": Flatten}
+_MYRTLE = {5: (2, 1, 1), 7: (2, 2, 2), 10: (3, 3, 3)}  # convolutions before each pool
 
 
 def mlp(
@@ -68,12 +73,187 @@ def mlp(
     >>> ntk.mlp(depth=1, input_bias_std=2.0)
     serial(Dense(bias_std=2.0), Relu(), Dense())
     """
+    check_depth(depth)
+    dense, nonlinear = Dense(weight_std, bias_std), check_activation(activation)
+    first = dense if input_bias_std is None else Dense(weight_std, input_bias_std)
+    return serial(first, nonlinear, *(dense, nonlinear) * (int(depth) - 1), dense)
+
+
+def check_depth(depth: object) -> int:
+    """Return a number of hidden layers, or say what is wrong with it."""
     if isinstance(depth, bool) or not isinstance(depth, Integral):
         raise TypeError(f"depth must be a whole number of hidden layers, got {depth!r}")
     if depth < 1:
         raise ValueError(
             f"depth must be at least 1 hidden layer, got {depth}; for a linear model use Dense()"
         )
-    dense, nonlinear = Dense(weight_std, bias_std), check_activation(activation)
-    first = dense if input_bias_std is None else Dense(weight_std, input_bias_std)
-    return serial(first, nonlinear, *(dense, nonlinear) * (int(depth) - 1), dense)
+    return int(depth)
+
+
+def cnn(
+    depth: int,
+    filter_size: int | tuple[int, ...] = 3,
+    readout: str = "gap",
+    *,
+    pooling: int | None = None,
+    padding: str = "same",
+    activation: Activation = _RELU,
+    weight_std: float = 1.0,
+    bias_std: float = 0.0,
+    shape: Sequence[int] | None = None,
+) -> Serial:
+    """Convolutional network with `depth` hidden layers and a linear readout.
+
+    Parameters
+    ----------
+    depth : int
+        Number of convolutions, each with an activation behind it.
+    filter_size : int or tuple of int, default=3
+        Extent of the filters along each spatial axis.
+    readout : {"gap", "flatten"}, default="gap"
+        What turns pixels into a vector: their average, whose kernel takes all pairs of pixels, or
+        all of them, whose kernel takes each pixel with itself.
+    pooling : int, default=None
+        Size of the average pools between the hidden layers; None has none.
+    padding : {"same", "valid", "circular"}, default="same"
+        What the convolutions take for pixels outside.
+    activation : Activation, default=Relu()
+        What the hidden layers apply to every unit.
+    weight_std, bias_std : float
+        Standard deviations of every layer with weights.
+    shape : sequence of int, default=None
+        Shape of an image, (height, width, channels), or of a signal, (length, channels), if rows
+        come flat.
+
+    Returns
+    -------
+    Serial
+        ``(Conv, activation) * depth``, with pools in between, the readout, ``Dense``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    References
+    ----------
+    Arora et al. (2019), arXiv:1904.11955; Zandieh et al. (2021), arXiv:2106.07880.
+
+    Examples
+    --------
+    >>> import ntksketch as ntk
+    >>> ntk.cnn(depth=2, readout="flatten")
+    serial(Conv(), Relu(), Conv(), Relu(), Flatten(), Dense())
+    """
+    depth = check_depth(depth)
+    if readout not in _READOUTS:
+        raise ValueError(f"readout must be one of {tuple(_READOUTS)}, got {readout!r}")
+    conv = Conv(filter_size, padding=padding, weight_std=weight_std, bias_std=bias_std)
+    hidden: list[Architecture] = []
+    for i in range(depth):
+        if i and pooling is not None:
+            hidden.append(AvgPool(pooling))
+        hidden += [conv, check_activation(activation)]
+    return _on(shape, *hidden, _READOUTS[readout](), Dense(weight_std, bias_std))
+
+
+def myrtle(
+    depth: int,
+    *,
+    weight_std: float = 1.0,
+    bias_std: float = 0.0,
+    shape: Sequence[int] | None = None,
+) -> Serial:
+    """Myrtle network: convolutions of size 3 and average pools down to a vector.
+
+    Parameters
+    ----------
+    depth : {5, 7, 10}
+        Number of layers with weights.
+    weight_std, bias_std : float
+        Standard deviations of every layer with weights.
+    shape : sequence of int, default=None
+        (height, width, channels) if rows come flat. Images of 32 x 32 are averaged to one pixel.
+
+    Returns
+    -------
+    Serial
+        The network.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network.
+
+    References
+    ----------
+    Shankar, Fang, Guo, Fridovich-Keil, Ragan-Kelley, Schmidt, Recht (2020), "Neural kernels without
+    tangents", arXiv:2003.02237.
+
+    Examples
+    --------
+    >>> import ntksketch as ntk
+    >>> len(ntk.myrtle(5))
+    15
+    """
+    if depth not in _MYRTLE:
+        raise ValueError(f"depth must be one of {tuple(_MYRTLE)}, got {depth!r}")
+    layers: list[Architecture] = []
+    for count in _MYRTLE[depth]:
+        layers += [Conv(3, weight_std=weight_std, bias_std=bias_std), _RELU] * count
+        layers.append(AvgPool(2))
+    layers += [AvgPool(2), AvgPool(2), Flatten(), Dense(weight_std, bias_std)]
+    return _on(shape, *layers)
+
+
+def resnet(
+    n_blocks: int = 2,
+    *,
+    weight_std: float = 1.0,
+    bias_std: float = 0.0,
+    shape: Sequence[int] | None = None,
+) -> Serial:
+    """Small residual network: blocks of two convolutions, halved in size from block to block.
+
+    Parameters
+    ----------
+    n_blocks : int, default=2
+        Number of residual blocks. The first keeps the size of the image.
+    weight_std, bias_std : float
+        Standard deviations of every layer with weights.
+    shape : sequence of int, default=None
+        (height, width, channels) if rows come flat.
+
+    Returns
+    -------
+    Serial
+        ``Conv``, the blocks, an activation, ``GlobalAvgPool``, ``Dense``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    References
+    ----------
+    He, Zhang, Ren, Sun (2016), "Identity mappings in deep residual networks", arXiv:1603.05027.
+
+    Examples
+    --------
+    >>> import ntksketch as ntk
+    >>> ntk.resnet(1)
+    serial(Conv(), residual(Relu(), Conv(), Relu(), Conv()), Relu(), GlobalAvgPool(), Dense())
+    """
+    check_depth(n_blocks)
+    conv = functools.partial(Conv, weight_std=weight_std, bias_std=bias_std)
+    layers: list[Architecture] = [conv(3)]
+    for i in range(n_blocks):
+        first = conv(3, stride=2) if i else conv(3)
+        shortcut = conv(1, stride=2) if i else None
+        layers.append(residual(_RELU, first, _RELU, conv(3), shortcut=shortcut))
+    return _on(shape, *layers, _RELU, GlobalAvgPool(), Dense(weight_std, bias_std))
+
+
+def _on(shape: Sequence[int] | None, *layers: Architecture) -> Serial:
+    """Compose layers, behind an input of a shape if there is one."""
+    return serial(*layers) if shape is None else serial(Input(tuple(shape)), *layers)

@@ -120,8 +120,19 @@ def tile_side(entry_bytes: float, working_memory: float | None, *, most: int = 1
         Budget in MiB; None reads scikit-learn's ``working_memory`` setting.
     most : int, default=1024
         Largest side.
+
+    Raises
+    ------
+    MemoryError
+        If not even one pair fits.
     """
-    side = np.sqrt(budget_bytes(working_memory) / entry_bytes)
+    budget = budget_bytes(working_memory)
+    if budget < entry_bytes:
+        raise MemoryError(
+            f"one pair of rows needs {format_bytes(entry_bytes)} of temporaries, more than "
+            f"working_memory = {format_bytes(budget)}; raise it to {int(entry_bytes // _MIB) + 1}"
+        )
+    side = np.sqrt(budget / entry_bytes)
     return 1 << (int(max(min(side, most), 1)).bit_length() - 1)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
 from ntksketch.architectures import Architecture, mlp
+from ntksketch.architectures.spatial import is_spatial
 from ntksketch.kernels import ZonalKernel, kernel, kernel_diag, resolve_target
 from ntksketch.kernels.deviations import diagonal_of_deviations, kernel_of_deviations
 
@@ -183,6 +184,11 @@ class NTKKernel(Kernel):
                 least = "positive" if name == "weight_std" else "at least 0"
                 raise ValueError(f"{name} must be finite and {least}, got {value!r}")
             deviations[name] = float(value)
+        if deviations and is_spatial(target):
+            raise ValueError(
+                f"{' and '.join(deviations)} must be None for {target}, which works on images or "
+                "signals: set the layers' own"
+            )
         if deviations and isinstance(target, ZonalKernel):
             raise ValueError(
                 f"{' and '.join(deviations)} must be None for {target}, which has no layers; scale "

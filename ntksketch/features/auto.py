@@ -34,6 +34,11 @@ class Auto(Method):
       take random rows as landmarks.
     """
 
+    @property
+    def takes_every_kernel(self) -> bool:
+        """Whether any kernel will do: Nystroem features do."""
+        return True
+
     def _sample_size(self, n_components: int) -> int:
         return max(m.sample_size(n_components) for m in (Nystroem("kmeans"), PolynomialSketch()))
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ntksketch.architectures import Architecture
 from ntksketch.architectures.layers import short_repr
+from ntksketch.architectures.spatial import is_spatial
 from ntksketch.kernels import ZonalKernel, resolve_target
 
 
@@ -47,6 +48,11 @@ class Method:
 
     def __repr__(self) -> str:
         return short_repr(self)
+
+    @property
+    def takes_every_kernel(self) -> bool:
+        """Whether any kernel will do, as a function of two rows."""
+        return False
 
     def sample_size(self, n_components: int) -> int:
         """Return how many rows a draw looks at, at most.
@@ -106,6 +112,11 @@ class Method:
             If the method cannot approximate this kernel, or `n_components` is too small.
         """
         target, kind = resolve_target(target, kind)
+        if is_spatial(target) and not self.takes_every_kernel:
+            raise ValueError(
+                f"{self} has no features of {target}, which works on images or signals: "
+                "method='nystroem' takes every kernel"
+            )
         return self._draw(key, target, kind, X, n_components, sample_weight)
 
     def _draw(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, get_blas_funcs, get_lapack_funcs
 
 from ntksketch.architectures import Architecture
+from ntksketch.architectures.spatial import is_spatial
 from ntksketch.features.base import Method
 from ntksketch.features.landmarks import SELECTIONS
 from ntksketch.features.principal import leading_eigenvectors, sample_rows
 from ntksketch.kernels import ZonalKernel, kernel
 from ntksketch.kernels.gram import check_rows, kernel_block, squared_norms
+from ntksketch.kernels.pixels import pairs_of_pixels
 from ntksketch.linear.cholesky import cholesky_factor
 from ntksketch.linear.eigenvalue import estimate_largest_eigenvalue
 from ntksketch.linear.penalty import Penalty
@@ -125,6 +127,11 @@ class Nystroem(Method):
         landmarks = self._choose(key, target, kind, X, n_components, sample_weight)
         return NystroemMap(NystroemPlan(target, kind, n_components), landmarks)
 
+    @property
+    def takes_every_kernel(self) -> bool:
+        """Whether any kernel will do: it does."""
+        return True
+
     def _sample_size(self, n_components: int) -> int:
         if not isinstance(self.landmarks, str):
             return 1
@@ -213,7 +220,7 @@ class NystroemMap:
     @property
     def row_entries(self) -> int:
         """Bound on the entries that a row takes in `apply`, its features included."""
-        return 6 * self.plan.n_components + 2 * self.landmarks.shape[1]
+        return _row_entries(self.plan, self.landmarks)
 
     @property
     def expected(self) -> None:
@@ -342,7 +349,7 @@ class AppliedNystroem(NamedTuple):
     @property
     def row_entries(self) -> int:
         """Bound on the entries that a row takes in `apply`, its features included."""
-        return 6 * self.plan.n_components + 2 * self.params.landmarks.shape[1]
+        return _row_entries(self.plan, self.params.landmarks)
 
     @property
     def expected(self) -> None:
@@ -356,6 +363,12 @@ class AppliedNystroem(NamedTuple):
             self.plan.target, self.plan.kind, X, landmarks, squared_norms(X), squares
         )
         return _behind(self.plan.n_components, block, linear)
+
+
+def _row_entries(plan: NystroemPlan, landmarks: Any) -> int:
+    """Return how many entries a row takes: its kernel with all landmarks, in some copies."""
+    pairs = pairs_of_pixels(cast(Any, plan.target)) if is_spatial(plan.target) else 1
+    return 6 * plan.n_components * pairs + 2 * landmarks.shape[1]
 
 
 @functools.partial(jax.jit, static_argnums=0)

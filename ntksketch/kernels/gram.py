@@ -15,6 +15,7 @@ from sklearn.utils import check_array
 
 from ntksketch.architectures import Architecture, Dense, Elementwise
 from ntksketch.architectures.layers import as_layers
+from ntksketch.architectures.spatial import Conv, all_layers, is_spatial
 from ntksketch.data.blocks import (
     pad_rows,
     padded_rows,
@@ -25,6 +26,12 @@ from ntksketch.data.blocks import (
 )
 from ntksketch.kernels.cosines import cosines
 from ntksketch.kernels.hermite import warn_of_truncation
+from ntksketch.kernels.pixels import (
+    pairs_of_pixels,
+    spatial_diagonal,
+    spatial_kernel,
+    with_input,
+)
 from ntksketch.kernels.propagate import Covariance, Variance, propagate, propagate_variance
 from ntksketch.kernels.zonal import (
     NetworkKernel,
@@ -46,7 +53,8 @@ def check_kind(kind: str, architecture: Architecture) -> str:
     """Return `kind` if it names a kernel that the architecture has."""
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")
-    if kind == "ntk" and not any(isinstance(layer, Dense) for layer in as_layers(architecture)):
+    layers = all_layers(architecture)
+    if kind == "ntk" and not any(isinstance(layer, Dense | Conv) for layer in layers):
         raise ValueError(f"{architecture} has no trainable layer, so its NTK is zero: add Dense()")
     return kind
 
@@ -67,6 +75,17 @@ def check_rows(X: Any, name: str = "X") -> Any:
 def precision(dtype: Any):
     """Return a context in which JAX computes in `dtype`, leaving the global x64 flag alone."""
     return jax.enable_x64(np.dtype(dtype) == np.float64)
+
+
+def dense_rows(X: Any) -> Any:
+    """Return rows as a dense array."""
+    return X.toarray() if sp.issparse(X) else X
+
+
+def entry_bytes(target: Architecture | ZonalKernel, dtype: Any) -> float:
+    """Return the bytes of temporaries that one entry of the kernel takes."""
+    pairs = 1 if not is_spatial(target) else pairs_of_pixels(cast(Architecture, target))
+    return float(_TEMPORARIES * np.dtype(dtype).itemsize * pairs)
 
 
 def squared_norms(X: Any, dtype: Any = None) -> np.ndarray:
@@ -129,6 +148,16 @@ def sparse_inner_products(X: Any, Y: Any) -> np.ndarray | None:
     return np.asarray(product.toarray() if sp.issparse(product) else product, X.dtype)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _spatial_block(target, kind, X, Y):
+    return spatial_kernel(target, kind, X, Y)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _spatial_diagonal(target, kind, X):
+    return spatial_diagonal(target, kind, X)
+
+
 _cosine_block = jax.jit(cosines)
 
 
@@ -146,6 +175,8 @@ def kernel_block(
 
     Blocks are dense or CSR; each new shape compiles.
     """
+    if is_spatial(target):
+        return _spatial_block(target, kind, *map(dense_rows, (X, Y)))
     dtype, inner = X.dtype, sparse_inner_products(X, Y)
     if isinstance(target, ZonalKernel) and (dtype == np.float64 or not short_polynomial(target)):
         inner = _inner_products(X, Y) if inner is None else inner
@@ -220,9 +251,10 @@ def kernel(
            [0.3183, 2.    ]])
     """
     architecture, kind = resolve_target(architecture, kind)
+    architecture, X = with_input(architecture, X)
     X = check_rows(X)
     symmetric = Y is None
-    Y = X if symmetric else check_rows(Y, "Y")
+    Y = X if symmetric else check_rows(with_input(architecture, Y, "Y")[1], "Y")
     if X.shape[1] != Y.shape[1]:
         raise ValueError(
             f"X and Y must have the same number of columns, got {X.shape[1]} and {Y.shape[1]}"
@@ -241,7 +273,7 @@ def kernel(
     K = np.empty((n, p), dtype)
     with precision(dtype):
         block = functools.partial(kernel_block, architecture, kind)
-        tile = tile_side(_TEMPORARIES * dtype.itemsize, working_memory)
+        tile = tile_side(entry_bytes(architecture, dtype), working_memory)
         fill(K, block, left.X, right.X, left.squares, right.squares, tile, symmetric)
     K[left.short] /= _STRETCH[dtype]
     K[:, right.short] /= _STRETCH[dtype]
@@ -282,8 +314,10 @@ def prepare_rows(
     target: Architecture | ZonalKernel, kind: str, X: Any, dtype: Any, name: str
 ) -> PreparedRows:
     """Check that the kernel of rows is finite, and stretch rows whose squares underflow."""
+    if is_spatial(target):
+        _, X = with_input(target, X, name)
     squares = squared_norms(X, dtype)
-    diagonal = _diagonal(target, kind, squares, name)
+    diagonal = _diagonal(target, kind, X, squares, name)
     short = np.empty(0, np.intp)
     if is_homogeneous(target):
         X, squares, short = _stretch(X, squares)
@@ -314,11 +348,14 @@ def _stretch(X: Any, norms: np.ndarray) -> tuple[Any, np.ndarray, NDArray[np.int
 
 
 def _diagonal(
-    target: Architecture | ZonalKernel, kind: str, norms: np.ndarray, name: str
+    target: Architecture | ZonalKernel, kind: str, X: Any, norms: np.ndarray, name: str
 ) -> np.ndarray:
     """Return the kernel of rows with themselves, checked: it bounds the kernel of all pairs."""
     with np.errstate(over="ignore", invalid="ignore"), precision(norms.dtype):
-        if isinstance(target, ZonalKernel):
+        if is_spatial(target):
+            images = dense_rows(X).astype(norms.dtype, copy=False)
+            diagonal = np.asarray(_spatial_diagonal(target, kind, images))
+        elif isinstance(target, ZonalKernel):
             diagonal = norms * target.evaluate(np.ones(1)).astype(norms.dtype)
         else:
             state = propagate_variance(target, Variance(norms, np.zeros_like(norms)))  # pyright: ignore
@@ -424,8 +461,9 @@ def kernel_diag(
     array([16., 16.])
     """
     architecture, kind = resolve_target(architecture, kind)
+    architecture, X = with_input(architecture, X)
     X = check_rows(X)
-    return _diagonal(architecture, kind, squared_norms(X), "X")
+    return _diagonal(architecture, kind, X, squared_norms(X), "X")
 
 
 def resolve_target(
@@ -435,4 +473,11 @@ def resolve_target(
     if isinstance(architecture, NetworkKernel):
         architecture, kind = architecture.architecture, architecture.kind
     target = check_target(architecture)
+    if is_spatial(target) and any(
+        isinstance(x, Elementwise) for x in all_layers(cast(Any, target))
+    ):
+        raise ValueError(
+            f"{target} has an activation by its Hermite expansion, whose truncation is checked for "
+            "rows and not for pixels: take Relu, LeakyRelu, Erf, Gelu or Sin"
+        )
     return target, kind if isinstance(target, ZonalKernel) else check_kind(kind, target)

@@ -25,6 +25,7 @@ from ntksketch.kernels.gram import (
     PreparedRows,
     check_expansions,
     check_rows,
+    entry_bytes,
     kernel_block,
     precision,
     prepare_rows,
@@ -32,8 +33,7 @@ from ntksketch.kernels.gram import (
 )
 from ntksketch.kernels.zonal import ZonalKernel
 
-_TEMPORARIES = 4  # arrays of a tile's shape in the rows' dtype, and
-_COPIES = 2  # in float64, for the products
+_COPIES = 2  # of a tile in float64, for the products
 
 
 class KernelProduct:
@@ -78,10 +78,10 @@ class KernelProduct:
         X = check_rows(X)
         self.rows = prepare_rows(self.target, self.kind, X, X.dtype, "X")
         check_expansions(self.target, self.rows.squares)
-        entry_bytes = _TEMPORARIES * X.dtype.itemsize + _COPIES * 8
-        self.tile = tile_side(entry_bytes, working_memory)
+        bytes_each = entry_bytes(self.target, X.dtype) + _COPIES * 8
+        self.tile = tile_side(bytes_each, working_memory)
         entries = self.height**2
-        spare = budget_bytes(working_memory) - entries * entry_bytes
+        spare = budget_bytes(working_memory) - entries * bytes_each
         self._room = max(int(spare // (entries * X.dtype.itemsize)), 0)  # tiles
         self._kept: dict[tuple[int, int], Any] = {}
 
@@ -256,7 +256,7 @@ class LandmarkProduct:
         self.landmarks = prepare_rows(target, kind, Z, X.dtype, "landmarks")
         check_expansions(target, np.concatenate([self.rows.squares, self.landmarks.squares]))
         n, m, itemsize = X.shape[0], Z.shape[0], X.dtype.itemsize
-        row_bytes = m * (_TEMPORARIES * itemsize + _COPIES * 8)
+        row_bytes = m * (entry_bytes(target, X.dtype) + _COPIES * 8)
         self.block = rows_per_block(row_bytes, working_memory)
         self.height = padded_rows(n, self.block)
         spare = budget_bytes(working_memory) - self.height * row_bytes

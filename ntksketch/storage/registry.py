@@ -13,14 +13,21 @@ from sklearn.base import BaseEstimator
 from ntksketch import sketches
 from ntksketch.architectures import (
     Architecture,
+    AvgPool,
+    Conv,
     Dense,
     Erf,
+    Flatten,
     Gelu,
+    GlobalAvgPool,
+    Input,
     LeakyRelu,
     Relu,
+    Residual,
     Serial,
     Sin,
 )
+from ntksketch.architectures.spatial import PADDINGS
 from ntksketch.estimators import NTKClassifier, NTKFeatures, NTKRegressor, StreamingRidge
 from ntksketch.estimators.streaming_ridge import _Choice
 from ntksketch.features import (
@@ -69,6 +76,7 @@ KIND = OneOf(("ntk", "nngp"))
 NUMBER = (int, float)
 NUMBERS = Each(float, least=1)
 SIZE, COUNT = Whole(1), Whole(0)
+SIZES = SIZE, Each(SIZE, 1, 2)
 MATRIX, VECTOR, INDICES = Array("f", 2), Array("f", 1), Array("i", 1)
 MATRIX64, VECTOR64 = Float64(ndim=2), Float64(ndim=1)
 KERNEL = Architecture, But(ZonalKernel, UnsavedFunction)
@@ -125,6 +133,21 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
     # architectures
     "Dense": (Dense, {"weight_std": float, "bias_std": float}),
     "Serial": (Serial, {"layers": Each(Architecture, least=1)}),
+    "Input": (Input, {"shape": Each(SIZE, 2, 3)}),
+    "Conv": (
+        Conv,
+        {
+            "filter_size": SIZES,
+            "stride": SIZES,
+            "padding": OneOf(PADDINGS),
+            "weight_std": float,
+            "bias_std": float,
+        },
+    ),
+    "AvgPool": (AvgPool, {"window_size": SIZES, "stride": (*SIZES, None)}),
+    "GlobalAvgPool": (GlobalAvgPool, {}),
+    "Flatten": (Flatten, {}),
+    "Residual": (Residual, {"branch": Serial, "shortcut": (Serial, None)}),
     "Relu": (Relu, {}),
     "LeakyRelu": (LeakyRelu, {"slope": float}),
     "Erf": (Erf, {}),

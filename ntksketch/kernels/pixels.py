@@ -1,0 +1,339 @@
+"""The exact view of networks on images and signals: covariances of pairs of pixels.
+
+A pool mixes pixels, so that before it all pairs of pixels of two images count, and also all pairs
+within each image, on which the variance behind the pool depends. Behind the last pool, and in
+networks without any, pixel i meets pixel i alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ntksketch.architectures import Activation, Architecture, Dense
+from ntksketch.architectures.layers import Serial, as_layers, serial
+from ntksketch.architectures.shapes import Window, check_shapes, input_shape, windows
+from ntksketch.architectures.spatial import (
+    AvgPool,
+    Conv,
+    Flatten,
+    GlobalAvgPool,
+    Input,
+    Residual,
+    all_layers,
+    is_spatial,
+)
+from ntksketch.kernels.activations import dual, dual_diagonal
+from ntksketch.kernels.propagate import Covariance, propagate
+
+_POOLS = (AvgPool, GlobalAvgPool)
+
+
+class AllPairs(NamedTuple):
+    """Covariances of all pairs of pixels, S being the spatial axes.
+
+    Attributes
+    ----------
+    nngp, ntk : array of shape (n, *S, p, *S)
+        Between images.
+    rows, columns : array of shape (n, *S, *S) and (p, *S, *S)
+        NNGP within each image.
+    """
+
+    nngp: jax.Array
+    ntk: jax.Array
+    rows: jax.Array
+    columns: jax.Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The spatial axes."""
+        return self.rows.shape[1 : 1 + (self.rows.ndim - 1) // 2]
+
+    def map(self, between: Callable[..., jax.Array], within: Callable[..., jax.Array]) -> AllPairs:
+        """Apply a linear function to the arrays between images, and one to those within."""
+        return AllPairs(
+            between(self.nngp), between(self.ntk), within(self.rows), within(self.columns)
+        )
+
+
+class SamePixels(NamedTuple):
+    """Covariances of each pixel with the same one of other images, S being the spatial axes.
+
+    Attributes
+    ----------
+    nngp, ntk : array of shape (*S, n, p)
+        Between images.
+    rows, columns : array of shape (*S, n) and (*S, p)
+        NNGP of each pixel with itself.
+    """
+
+    nngp: jax.Array
+    ntk: jax.Array
+    rows: jax.Array
+    columns: jax.Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The spatial axes."""
+        return self.rows.shape[:-1]
+
+
+def mixes_pixels(layers: Sequence[Architecture]) -> bool:
+    """Say whether some of the layers is a pool."""
+    return any(isinstance(inner, _POOLS) for layer in layers for inner in all_layers(layer))
+
+
+def pairs_of_pixels(architecture: Architecture) -> int:
+    """Return how many pairs of pixels of two images the first layer takes."""
+    pixels = math.prod(input_shape(architecture)[:-1])
+    return pixels**2 if mixes_pixels(as_layers(architecture)) else pixels
+
+
+def with_input(architecture: Any, X: Any, name: str = "X") -> tuple[Any, Any]:
+    """Return an architecture that knows the shape of its rows, and the rows, flat.
+
+    Parameters
+    ----------
+    architecture : Architecture or ZonalKernel
+        What the rows are for.
+    X : array-like
+        Rows, images of shape (n, height, width, channels) or signals of shape (n, length,
+        channels).
+    name : str
+        What messages call them.
+
+    Raises
+    ------
+    ValueError
+        If the shape of the rows is not that of the architecture.
+    """
+    shape = getattr(X, "shape", None)
+    shape = np.shape(X) if shape is None else tuple(shape)
+    if not is_spatial(architecture):
+        if len(shape) > 2:
+            raise ValueError(
+                f"{name} has shape {shape}, and {architecture} takes flat rows: reshape them to "
+                "(n, d), or take an architecture for images, such as ntksketch.cnn(depth=3)"
+            )
+        return architecture, X
+    known = as_layers(architecture)[0]
+    known = known.shape if isinstance(known, Input) else None
+    if len(shape) in (3, 4):
+        if known is None:
+            architecture, known = serial(Input(shape[1:]), architecture), shape[1:]
+        elif known != shape[1:]:
+            raise ValueError(f"{name} has rows of shape {shape[1:]}, expected {known}")
+        X = np.reshape(X, (shape[0], math.prod(known)))
+    elif len(shape) != 2:
+        raise ValueError(
+            f"{name} has shape {shape}, expected flat rows (n, d), images (n, height, width, "
+            "channels) or signals (n, length, channels)"
+        )
+    elif shape[1] != math.prod(input_shape(architecture)):
+        raise ValueError(
+            f"{name} has rows of {shape[1]} numbers, expected {math.prod(known or ())} for images "
+            f"of shape {known}"
+        )
+    check_shapes(architecture)
+    return architecture, X
+
+
+def spatial_kernel(architecture: Architecture, kind: str, X: Any, Y: Any) -> jax.Array:
+    """Return the kernel of shape (n, p) between flat rows, within a trace."""
+    layers = as_layers(architecture)
+    shape = input_shape(architecture)
+    images = [rows.reshape(len(rows), *shape) for rows in (X, Y)]
+    first = _all_pairs if mixes_pixels(layers) else _same_pixels
+    state = _walk(layers[1:], first(*images), False)
+    return getattr(state, kind)
+
+
+def spatial_diagonal(architecture: Architecture, kind: str, X: Any) -> jax.Array:
+    """Return the kernel of each flat row with itself, of shape (n,), within a trace."""
+
+    def one(row: jax.Array) -> jax.Array:
+        return spatial_kernel(architecture, kind, row[None], row[None])[0, 0]
+
+    return lax.map(one, X)
+
+
+def _all_pairs(A: jax.Array, B: jax.Array) -> AllPairs:
+    """Return the covariances of the pixels of images of shape (n, *S, c) and (p, *S, c)."""
+    shape = A.shape[1:-1]
+    inner = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+    flat = [images.reshape(len(images), -1, images.shape[-1]) for images in (A, B)]
+    nngp = inner("nic,pjc->nipj", *flat).reshape(len(A), *shape, len(B), *shape)
+    within = [inner("nic,njc->nij", x, x).reshape(len(x), *shape, *shape) for x in flat]
+    return AllPairs(nngp, jnp.zeros_like(nngp), *within)
+
+
+def _same_pixels(A: jax.Array, B: jax.Array) -> SamePixels:
+    """Return the covariances of the same pixels of images."""
+    nngp = jnp.einsum("n...c,p...c->...np", A, B, precision=lax.Precision.HIGHEST)
+    squares = [jnp.moveaxis(jnp.square(x).sum(-1), 0, -1) for x in (A, B)]
+    return SamePixels(nngp, jnp.zeros_like(nngp), *squares)
+
+
+def _narrow(state: AllPairs) -> SamePixels:
+    """Keep of all pairs those of the same pixels."""
+    letters = "hw"[: len(state.shape)]
+    between = functools.partial(jnp.einsum, f"n{letters}p{letters}->{letters}np")
+    within = functools.partial(jnp.einsum, f"n{letters}{letters}->{letters}n")
+    return SamePixels(
+        between(state.nngp), between(state.ntk), within(state.rows), within(state.columns)
+    )
+
+
+def _walk(layers: Sequence[Architecture], state: Any, mixed_later: bool) -> Any:
+    """Take a state through layers, behind which there are pools or not."""
+    for i, layer in enumerate(layers):
+        if isinstance(state, AllPairs) and not (mixed_later or mixes_pixels(layers[i:])):
+            state = _narrow(state)
+        state = step(layer, state, mixed_later or mixes_pixels(layers[i + 1 :]))
+    if isinstance(state, AllPairs) and not mixed_later:
+        state = _narrow(state)
+    return state
+
+
+@functools.singledispatch
+def step(layer: Architecture, state: Any, mixed_later: bool) -> Any:
+    """Return the state behind a layer; `mixed_later` says whether there are pools behind it."""
+    raise NotImplementedError(f"the exact kernel has no rule for {type(layer).__name__}")
+
+
+@step.register
+def _(layer: Serial, state: Any, mixed_later: bool) -> Any:
+    return _walk(layer.layers, state, mixed_later)
+
+
+@step.register
+def _(layer: Input, state: Any, mixed_later: bool) -> Any:
+    raise ValueError(f"{layer} can only be the first layer")
+
+
+@step.register
+def _(layer: Dense, state: Any, mixed_later: bool) -> Any:
+    return _weighted(layer, state)
+
+
+def _weighted(layer: Dense | Conv, state: Any) -> Any:
+    """Return the state behind weights and biases of these deviations."""
+    weight, bias = layer.weight_std**2, layer.bias_std**2
+    nngp = weight * state.nngp + bias
+    rows, columns = weight * state.rows + bias, weight * state.columns + bias
+    return type(state)(nngp, weight * state.ntk + nngp, rows, columns)
+
+
+@step.register
+def _(layer: Conv, state: Any, mixed_later: bool) -> Any:
+    along = windows(layer, state.shape)
+    wrap = layer.padding == "circular"
+    return _weighted(layer, _averages(state, along, wrap, together=True))
+
+
+@step.register
+def _(layer: AvgPool, state: AllPairs, mixed_later: bool) -> Any:
+    return _averages(state, windows(layer, state.shape), False, together=False)
+
+
+def _averages(state: Any, along: Sequence[Window], wrap: bool, together: bool) -> Any:
+    """Average over windows: the same offset in both pixels of a pair, or all pairs of offsets."""
+    k = len(along)
+    if isinstance(state, SamePixels):
+        average = functools.partial(_average, along=along, axes=[(i,) for i in range(k)], wrap=wrap)
+        return SamePixels(*map(average, state))
+
+    def function(left: int, right: int) -> Callable[[jax.Array], jax.Array]:
+        pairs = [(left + i, right + i) for i in range(k)]
+        if together:
+            return functools.partial(_average, along=along, axes=pairs, wrap=wrap)
+        single = [(axis,) for side in zip(*pairs, strict=True) for axis in side]
+        return functools.partial(_average, along=(*along, *along), axes=single, wrap=wrap)
+
+    return state.map(function(1, k + 2), function(1, k + 1))
+
+
+def _average(
+    array: jax.Array, along: Sequence[Window], axes: Sequence[tuple[int, ...]], wrap: bool
+) -> jax.Array:
+    """Average windows along groups of axes; those of a group move together."""
+    for window, group in zip(along, axes, strict=True):
+        widths = [(0, 0)] * array.ndim
+        for axis in group:
+            widths[axis] = (window.before, window.after)
+        if window.before or window.after:
+            array = jnp.pad(array, widths, mode="wrap" if wrap else "constant")
+        total: Any = 0
+        for offset in range(window.size):
+            part = array
+            for axis in group:
+                last = offset + (window.n_windows - 1) * window.stride + 1
+                part = lax.slice_in_dim(part, offset, last, window.stride, axis)
+            total = total + part
+        array = total / window.size
+    return array
+
+
+@step.register
+def _(layer: Activation, state: Any, mixed_later: bool) -> Any:
+    if isinstance(state, Covariance):
+        return propagate(layer, state)
+    if isinstance(state, SamePixels):
+        flat = [a.reshape(-1, *a.shape[len(state.shape) :]) for a in state]
+        value, slope = jax.vmap(functools.partial(dual, layer))(flat[0], flat[2], flat[3])
+        value, slope = value.reshape(state.nngp.shape), slope.reshape(state.nngp.shape)
+        rows, columns = (dual_diagonal(layer, v)[0] for v in (state.rows, state.columns))
+        return SamePixels(value, state.ntk * slope, rows, columns)
+    pixels = math.prod(state.shape)
+    n, p = len(state.rows), len(state.columns)
+    within = [a.reshape(-1, pixels, pixels) for a in (state.rows, state.columns)]
+    variances = [jnp.diagonal(a, axis1=1, axis2=2) for a in within]
+    matrix = state.nngp.reshape(n * pixels, p * pixels)
+    value, slope = dual(layer, matrix, variances[0].ravel(), variances[1].ravel())
+    value, slope = value.reshape(state.nngp.shape), jnp.reshape(slope, state.nngp.shape)
+    inner = [_within(layer, a, v) for a, v in zip(within, variances, strict=True)]
+    rows, columns = (
+        a.reshape(b.shape) for a, b in zip(inner, (state.rows, state.columns), strict=True)
+    )
+    return AllPairs(value, state.ntk * slope, rows, columns)
+
+
+def _within(layer: Activation, covariance: jax.Array, variance: jax.Array) -> jax.Array:
+    """Return the NNGP of pairs of pixels of each image, (n, s, s), behind an activation."""
+    value, _ = jax.vmap(functools.partial(dual, layer))(covariance, variance, variance)
+    exact = jnp.broadcast_to(dual_diagonal(layer, variance)[0], variance.shape)
+    diagonal = jnp.eye(variance.shape[1], dtype=bool)
+    return jnp.where(diagonal, exact[:, :, None], value)
+
+
+@step.register
+def _(layer: GlobalAvgPool, state: AllPairs, mixed_later: bool) -> Covariance:
+    k = len(state.shape)
+    between = tuple(range(1, k + 1)) + tuple(range(k + 2, 2 * k + 2))
+    within = tuple(range(1, 2 * k + 1))
+    return Covariance(
+        *(a.mean(between) for a in (state.nngp, state.ntk)),
+        *(a.mean(within) for a in (state.rows, state.columns)),
+    )
+
+
+@step.register
+def _(layer: Flatten, state: SamePixels, mixed_later: bool) -> Covariance:
+    axes = tuple(range(len(state.shape)))
+    return Covariance(*(a.mean(axes) for a in state))
+
+
+@step.register
+def _(layer: Residual, state: Any, mixed_later: bool) -> Any:
+    branch = _walk(layer.branch.layers, state, mixed_later)
+    shortcut = () if layer.shortcut is None else layer.shortcut.layers
+    other = _walk(shortcut, state, mixed_later)
+    return type(branch)(*(a + b for a, b in zip(branch, other, strict=True)))
