@@ -10,8 +10,9 @@ from ntksketch.architectures.activations import (
     Relu,
     Sin,
 )
-from ntksketch.architectures.builders import cnn, mlp, myrtle, resnet
+from ntksketch.architectures.builders import cnn, mlp, myrtle, resnet, rnn
 from ntksketch.architectures.layers import Architecture, Dense, Serial, serial
+from ntksketch.architectures.recurrent import LastStep, Recurrent, Reverse
 from ntksketch.architectures.spatial import (
     AvgPool,
     Conv,
@@ -34,10 +35,13 @@ __all__ = [
     "Gelu",
     "GlobalAvgPool",
     "Input",
+    "LastStep",
     "LeakyRelu",
     "Rectifier",
+    "Recurrent",
     "Relu",
     "Residual",
+    "Reverse",
     "Serial",
     "Sin",
     "cnn",
@@ -45,5 +49,6 @@ __all__ = [
     "myrtle",
     "residual",
     "resnet",
+    "rnn",
     "serial",
 ]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from numbers import Integral
 
 from ntksketch.architectures.activations import Activation, Relu, check_activation
 from ntksketch.architectures.layers import Architecture, Dense, Serial, serial
+from ntksketch.architectures.recurrent import LastStep, Recurrent, Reverse
 from ntksketch.architectures.spatial import AvgPool, Conv, Flatten, GlobalAvgPool, Input, residual
 
 _RELU = Relu()
+_STEPS = {"last": LastStep, "mean": GlobalAvgPool}
 _READOUTS = {"gap": GlobalAvgPool, "flatten": Flatten}
 _MYRTLE = {5: (2, 1, 1), 7: (2, 2, 2), 10: (3, 3, 3)}  # convolutions before each pool
 
@@ -252,6 +255,66 @@ def resnet(
         shortcut = conv(1, stride=2) if i else None
         layers.append(residual(_RELU, first, _RELU, conv(3), shortcut=shortcut))
     return _on(shape, *layers, _RELU, GlobalAvgPool(), Dense(weight_std, bias_std))
+
+
+def rnn(
+    depth: int = 1,
+    readout: str = "last",
+    *,
+    weight_std: float = 1.0,
+    input_std: float = 1.0,
+    bias_std: float = 0.0,
+    state_std: float = 0.0,
+    activation: Activation = _RELU,
+    bidirectional: bool = False,
+    shape: Sequence[int] | None = None,
+) -> Serial:
+    """Recurrent network with `depth` layers and a linear readout.
+
+    Parameters
+    ----------
+    depth : int, default=1
+        Number of recurrent layers; each takes the states of the one below as its input.
+    readout : {"last", "mean"}, default="last"
+        What turns states into a vector: the last one, or their mean over all steps.
+    weight_std, input_std, bias_std, state_std : float
+        Standard deviations of every :class:`Recurrent` layer.
+    activation : Activation, default=Relu()
+        What the layers apply to every unit.
+    bidirectional : bool, default=False
+        Take the mean of the kernels of two such networks, one of which reads backwards.
+    shape : sequence of int, default=None
+        (length, channels) if rows come flat.
+
+    Returns
+    -------
+    Serial
+        ``Recurrent * depth``, the readout, ``Dense``; for `bidirectional` a residual sum of two.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    References
+    ----------
+    Alemohammad, Wang, Balestriero, Baraniuk (2021), arXiv:2006.10246.
+
+    Examples
+    --------
+    >>> import ntksketch as ntk
+    >>> ntk.rnn()
+    serial(Recurrent(), LastStep(), Dense())
+    """
+    depth = check_depth(depth)
+    if readout not in _STEPS:
+        raise ValueError(f"readout must be one of {tuple(_STEPS)}, got {readout!r}")
+    layer = Recurrent(weight_std, input_std, bias_std, state_std, check_activation(activation))
+    core = (layer,) * depth + (_STEPS[readout](),)
+    if not bidirectional:
+        return _on(shape, *core, Dense())
+    half = Dense(math.sqrt(0.5))
+    return _on(shape, residual(Reverse(), *core, half, shortcut=serial(*core, half)))
 
 
 def _on(shape: Sequence[int] | None, *layers: Architecture) -> Serial:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ntksketch.architectures.activations import Activation
 from ntksketch.architectures.layers import Architecture, Dense, Serial, as_layers
+from ntksketch.architectures.recurrent import LastStep, Recurrent, Reverse
 from ntksketch.architectures.spatial import (
     AvgPool,
     Conv,
@@ -144,6 +145,15 @@ def _(layer: Any, shape: Shape) -> Shape:
     if not shape:
         raise ValueError(f"{layer} needs pixels, and the layers before it leave a vector")
     return ()
+
+
+@output_shape.register(Recurrent)
+@output_shape.register(Reverse)
+@output_shape.register(LastStep)
+def _(layer: Any, shape: Shape) -> Shape:
+    if len(shape) != 1:
+        raise ValueError(f"{layer} needs signals, with one axis of steps; its input has {shape}")
+    return () if isinstance(layer, LastStep) else shape
 
 
 @output_shape.register

@@ -12,6 +12,7 @@ from typing import Any
 
 from ntksketch.architectures.activations import Activation
 from ntksketch.architectures.layers import Architecture, Dense, Serial, as_layers, serial, set_real
+from ntksketch.architectures.recurrent import LastStep, Recurrent, Reverse
 
 PADDINGS = ("same", "valid", "circular")
 
@@ -219,7 +220,7 @@ class Residual(Architecture):
                 continue
             weighted = [i for i, x in enumerate(layers) if isinstance(x, Dense | Conv | Residual)]
             behind = layers.layers[weighted[-1] :] if weighted else layers.layers
-            if not weighted or any(isinstance(layer, Activation) for layer in behind):
+            if not weighted or any(isinstance(layer, Activation | Recurrent) for layer in behind):
                 raise ValueError(
                     f"the {name} of a residual sum must end with Dense or Conv, with pools behind "
                     f"it at most, so that what is added is independent; got {layers}"
@@ -280,7 +281,7 @@ def all_layers(architecture: Architecture) -> tuple[Architecture, ...]:
 
 def is_spatial(architecture: Any) -> bool:
     """Say whether a value is an architecture whose rows are images or signals."""
-    kinds = (Input, Conv, AvgPool, GlobalAvgPool, Flatten)
+    kinds = (Input, Conv, AvgPool, GlobalAvgPool, Flatten, Recurrent, LastStep, Reverse)
     if not isinstance(architecture, Architecture):
         return False
     return any(isinstance(layer, kinds) for layer in all_layers(architecture))

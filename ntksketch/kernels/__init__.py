@@ -1,6 +1,6 @@
 """The exact view: kernels of infinitely wide networks."""
 
-from ntksketch.kernels import zonal
+from ntksketch.kernels import recurrent, zonal  # noqa: F401  (the first registers its rules)
 from ntksketch.kernels.gram import check_kind, kernel, kernel_diag, resolve_target
 from ntksketch.kernels.zonal import ZonalKernel
 

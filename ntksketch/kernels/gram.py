@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from ntksketch.architectures import Architecture, Dense, Elementwise
+from ntksketch.architectures import Architecture, Dense, Elementwise, Recurrent
 from ntksketch.architectures.layers import as_layers
 from ntksketch.architectures.spatial import Conv, all_layers, is_spatial
 from ntksketch.data.blocks import (
@@ -54,7 +54,7 @@ def check_kind(kind: str, architecture: Architecture) -> str:
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")
     layers = all_layers(architecture)
-    if kind == "ntk" and not any(isinstance(layer, Dense | Conv) for layer in layers):
+    if kind == "ntk" and not any(isinstance(layer, Dense | Conv | Recurrent) for layer in layers):
         raise ValueError(f"{architecture} has no trainable layer, so its NTK is zero: add Dense()")
     return kind
 

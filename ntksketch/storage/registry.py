@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from ntksketch import sketches
 from ntksketch.architectures import (
+    Activation,
     Architecture,
     AvgPool,
     Conv,
@@ -21,9 +22,12 @@ from ntksketch.architectures import (
     Gelu,
     GlobalAvgPool,
     Input,
+    LastStep,
     LeakyRelu,
+    Recurrent,
     Relu,
     Residual,
+    Reverse,
     Serial,
     Sin,
 )
@@ -147,6 +151,18 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
     "AvgPool": (AvgPool, {"window_size": SIZES, "stride": (*SIZES, None)}),
     "GlobalAvgPool": (GlobalAvgPool, {}),
     "Flatten": (Flatten, {}),
+    "Recurrent": (
+        Recurrent,
+        {
+            "weight_std": float,
+            "input_std": float,
+            "bias_std": float,
+            "state_std": float,
+            "activation": Activation,
+        },
+    ),
+    "LastStep": (LastStep, {}),
+    "Reverse": (Reverse, {}),
     "Residual": (Residual, {"branch": Serial, "shortcut": (Serial, None)}),
     "Relu": (Relu, {}),
     "LeakyRelu": (LeakyRelu, {"slope": float}),
