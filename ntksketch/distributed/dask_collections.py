@@ -224,7 +224,8 @@ def _accumulate(
                 Z = rows[part]
                 if feature_map is not None:
                     Z = transform_chunk(feature_map, Z, working_memory)
-                batch.update(Z, targets[part], None if weights is None else weights[part])
+                weight_part = None if weights is None else weights[part]
+                batch.update(Z, targets[part], weight_part, overwrite=feature_map is not None)
             start += len(targets)
     return accumulator
 

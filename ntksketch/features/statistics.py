@@ -28,9 +28,11 @@ def chunk_rows(feature_map: FeatureMap, dtype: Any, working_memory: float | None
     return rows_per_block(row_bytes, working_memory, most=_CHUNK_ROWS)
 
 
-def transform_chunk(feature_map: FeatureMap, X: Any, working_memory: float | None) -> NDArray:
+def transform_chunk(
+    feature_map: FeatureMap, X: Any, working_memory: float | None, out: NDArray | None = None
+) -> NDArray:
     """Return the features of one chunk, made with half of the budget."""
-    return transform_blocks(feature_map, X, budget_bytes(working_memory) / 2**21)
+    return transform_blocks(feature_map, X, budget_bytes(working_memory) / 2**21, out=out)
 
 
 def weighted_blocks(
@@ -87,9 +89,13 @@ def gather(
             progress(done)
     if done == source.shape[0]:
         return accumulator
+    chunk = None  # memory that all of them share: new pages cost a tenth of what fills them
     with accumulator.batch() as batch:
         for X, y, weight in weighted_blocks(source, n_rows, sample_weight, done):
-            batch.update(transform_chunk(feature_map, X, working_memory), y, weight)
+            out = None if chunk is None or len(chunk) < X.shape[0] else chunk[: X.shape[0]]
+            Z = transform_chunk(feature_map, X, working_memory, out)
+            chunk = Z if out is None else chunk
+            batch.update(Z, y, weight, overwrite=True)
             done += X.shape[0]
             if state is not None and batch.settled:
                 state.see(done, accumulator)

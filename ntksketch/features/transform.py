@@ -27,7 +27,11 @@ _MOST_ROWS = 8192  # of a block on an accelerator, which small ones leave idle
 
 
 def transform_blocks(
-    feature_map: FeatureMap, X: Any, working_memory: float | None = None
+    feature_map: FeatureMap,
+    X: Any,
+    working_memory: float | None = None,
+    *,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Apply a feature map to all rows, block by block.
 
@@ -40,6 +44,8 @@ def transform_blocks(
     working_memory : float, default=None
         Budget in MiB for temporaries, beside the result and a copy of the map's arrays; None reads
         scikit-learn's setting.
+    out : ndarray of shape (n, n_components), default=None
+        Takes the features; None makes an array.
 
     Returns
     -------
@@ -48,16 +54,17 @@ def transform_blocks(
     """
     n, n_components = X.shape[0], feature_map.n_components
     itemsize = X.dtype.itemsize
-    require_memory(
-        float(n) * n_components * itemsize,
-        f"the feature matrix of {n:,} x {n_components:,} {X.dtype} entries",
-        "transform and use the rows in blocks, or take fewer components",
-    )
+    if out is None:
+        require_memory(
+            float(n) * n_components * itemsize,
+            f"the feature matrix of {n:,} x {n_components:,} {X.dtype} entries",
+            "transform and use the rows in blocks, or take fewer components",
+        )
     most = BLOCK_ROWS if jax.default_backend() == "cpu" else _MOST_ROWS
     row_bytes = itemsize * _IN_FLIGHT * feature_map.row_entries
     rows = rows_per_block(row_bytes, working_memory, most=most)
     height = padded_rows(n, rows)
-    Z = np.empty((n, n_components), X.dtype)
+    Z = np.empty((n, n_components), X.dtype) if out is None else out
     with precision(X.dtype):
         params = jax.tree.map(lambda a: place(a, X.dtype), feature_map.params)
         on_device = feature_map._replace(params=params)

@@ -388,8 +388,18 @@ class GramBatch:
         """Whether all rows have reached the statistics."""
         return self._sums is None or self._sums.n_rows == 0
 
-    def update(self, Z: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
-        """Add a block of rows as :meth:`GramAccumulator.update` does, which see."""
+    def update(
+        self,
+        Z: ArrayLike,
+        Y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        """Add a block of rows as :meth:`GramAccumulator.update` does, which see.
+
+        With `overwrite` the memory of float32 features may be used for what is computed of them.
+        """
         accumulator = self._accumulator
         Z, Y = as_block(Z, Y)
         weight = None if sample_weight is None else as_weights(sample_weight, len(Z))
@@ -402,7 +412,7 @@ class GramBatch:
         accumulator._allocate(shape)
         for z, y, w in pieces(Z, Y, weight):
             if z.dtype == np.float32:
-                self._add(z, y, w)
+                self._add(z, y, w, overwrite and z.flags.writeable)
             else:
                 accumulator._absorb(z, y, w)
 
@@ -412,7 +422,9 @@ class GramBatch:
             sums, shift = self._sums.take()
             self._accumulator.add_sums(sums, *shift, float(np.finfo(np.float32).eps))
 
-    def _add(self, z: NDArray, y: NDArray[np.float64], weight: NDArray | None) -> None:
+    def _add(
+        self, z: NDArray, y: NDArray[np.float64], weight: NDArray | None, overwrite: bool
+    ) -> None:
         accumulator = self._accumulator
         if self._sums is None:
             self._sums = SingleSums(z.shape[1], y.shape[1])
@@ -428,7 +440,7 @@ class GramBatch:
                 if accumulator.n_rows < len(z):
                     shift = weighted_mean(z, weight), weighted_mean(y, weight)
             sums.begin(shift)
-        sums.add(z, y, weight)
+        sums.add(z, y, weight, overwrite)
         if sums.n_rows >= most:
             self.settle()
 

@@ -65,10 +65,17 @@ class SingleSums:
         self._weight, self._z, self._y = 0.0, np.zeros(m), np.zeros(k)
         self._moment, self._y_squares = np.zeros((m, k)), np.zeros(k)
 
-    def add(self, z: NDArray[np.float32], y: NDArray[np.float64], weight: NDArray | None) -> None:
-        """Add a finite piece of at least one row, all of positive weight."""
+    def add(
+        self,
+        z: NDArray[np.float32],
+        y: NDArray[np.float64],
+        weight: NDArray | None,
+        overwrite: bool = False,
+    ) -> None:
+        """Add a finite piece of at least one row, all of positive weight; z may be overwritten."""
         self._weight += float(len(z) if weight is None else weight.sum())
-        z, y, root = shifted(z, y, weight, self._shift if self._centred else None)
+        out = z if overwrite else None
+        z, y, root = shifted(z, y, weight, self._shift if self._centred else None, out)
         beta = float(self.n_rows > 0)
         self._gram = _ssyrk(1.0, z.T, beta=beta, c=self._gram, lower=1, overwrite_c=1)
         self._moment += z.T @ y.astype(np.float32)
@@ -87,16 +94,20 @@ class SingleSums:
 
 
 def shifted(
-    z: NDArray, y: NDArray, weight: NDArray | None, shift: tuple[NDArray, NDArray] | None
+    z: NDArray,
+    y: NDArray,
+    weight: NDArray | None,
+    shift: tuple[NDArray, NDArray] | None,
+    out: NDArray | None = None,
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Return features and targets about a shift, times the roots of weights; and these roots."""
     if shift is not None:
-        z, y = z - shift[0], y - shift[1]
+        z = out = np.subtract(z, shift[0], out=out)
+        y = y - shift[1]
     if weight is None:
         return z, y, np.ones(len(z))
     root = np.sqrt(weight)
-    column = root[:, None].astype(z.dtype)
-    z = np.multiply(z, column, out=None if shift is None else z)
+    z = np.multiply(z, root[:, None].astype(z.dtype), out=out)
     return z, y * root[:, None], root
 
 

@@ -289,3 +289,19 @@ def test_a_batch_that_is_left_by_an_error_keeps_what_it_took():
     assert accumulator.n_rows == 600
     expected = by_definition(Z[:600], Y[:600], np.ones(600), True)
     assert_same(accumulator.finalise(), expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_memory_may_be_given_away(fit_intercept, weighted):
+    Z, Y, weight = rows(700, dtype=np.float32)
+    weight = weight if weighted else None
+    expected = GramAccumulator(fit_intercept).update(Z, Y, weight).finalise()
+    for block in (Z.copy(), Z.astype(float), np.asfortranarray(Z)):
+        kept, accumulator = block.copy(), GramAccumulator(fit_intercept)
+        with accumulator.batch() as batch:
+            batch.update(block, Y, weight, overwrite=True)
+        rtol = 0 if block.dtype == np.float32 else 1e-5
+        assert_same(accumulator.finalise(), expected, rtol=rtol, atol=rtol * 1e3)
+        changed = block.dtype == np.float32 and block.flags.c_contiguous
+        assert np.array_equal(block, kept) != (changed and (fit_intercept or weighted))
