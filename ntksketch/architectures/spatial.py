@@ -209,6 +209,17 @@ class Residual(Architecture):
         One branch.
     shortcut : Serial or None
         The other; None is the input itself.
+
+    Raises
+    ------
+    ValueError
+        If a branch does not end with weights of its own.
+
+    Examples
+    --------
+    >>> from ntksketch import Conv, Relu, residual
+    >>> residual(Relu(), Conv(), shortcut=Conv(1)).shortcut
+    serial(Conv(filter_size=1))
     """
 
     branch: Serial

@@ -115,15 +115,10 @@ def with_input(architecture: Any, X: Any, name: str = "X") -> tuple[Any, Any]:
     ValueError
         If the shape of the rows is not that of the architecture.
     """
+    if not is_spatial(architecture):
+        return architecture, X
     shape = getattr(X, "shape", None)
     shape = np.shape(X) if shape is None else tuple(shape)
-    if not is_spatial(architecture):
-        if len(shape) > 2:
-            raise ValueError(
-                f"{name} has shape {shape}, and {architecture} takes flat rows: reshape them to "
-                "(n, d), or take an architecture for images, such as ntksketch.cnn(depth=3)"
-            )
-        return architecture, X
     known = as_layers(architecture)[0]
     known = known.shape if isinstance(known, Input) else None
     if len(shape) in (3, 4):

@@ -189,11 +189,11 @@ def test_a_fit_that_is_stopped_goes_on(table, monkeypatch):
     expected = ntk.load("m.safetensors")
     update, calls = GramBatch.update, []
 
-    def stop(self, *data):
+    def stop(self, *data, **options):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return update(self, *data)
+        return update(self, *data, **options)
 
     monkeypatch.setattr(GramBatch, "update", stop)
     done = invoke(*fit, "--resume")

@@ -190,7 +190,7 @@ def test_tiles_do_not_matter(tile_mib, images):
 
 @pytest.mark.parametrize(("architecture", "shape", "message"), [
     (ntk.cnn(1), (3, 8), r"give arrays of shape \(n, height, width, channels\)"),
-    (ntk.mlp(1), (3, 4, 4, 1), "takes flat rows: reshape them"),
+    (ntk.mlp(1), (3, 4, 4, 1), "X: Found array with dim 4|X: .*array with dim 4"),
     (ntk.cnn(1, shape=(4, 4, 1)), (3, 15), "rows of 15 numbers, expected 16"),
     (ntk.cnn(1, shape=(4, 4, 3)), (3, 4, 4, 1), r"rows of shape \(4, 4, 1\), expected \(4, 4, 3\)"),
     (ntk.cnn(1, 5, padding="valid"), (3, 4, 9, 1), "needs 5 pixels, and its input has shape"),

@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse as sp
 
 import ntksketch as ntk
-from ntksketch.kernels import products
+from ntksketch.kernels import gram, products
 from ntksketch.kernels.products import KernelProduct, LandmarkProduct
 
 RNG = np.random.default_rng(0)
@@ -28,7 +28,7 @@ def rows(n=37, d=5, seed=0):
 def budget(tile, dtype=np.float64, kept=0):
     """Return MiB for tiles of a side, and some that are kept."""
     itemsize = np.dtype(dtype).itemsize
-    entry = products._TEMPORARIES * itemsize + products._COPIES * 8
+    entry = gram._TEMPORARIES * itemsize + products._COPIES * 8
     return tile * tile * (entry + kept * itemsize) / 2**20
 
 
@@ -168,7 +168,7 @@ def test_widths_are_padded_to_powers_of_two(compilations):
 
 def landmark_product(target, X, Z, block, kept=0):
     """Return the product with panels of so many rows, of which some are kept."""
-    entry = products._TEMPORARIES * X.itemsize + products._COPIES * 8
+    entry = gram._TEMPORARIES * X.itemsize + products._COPIES * 8
     memory = block * Z.shape[0] * (entry + kept * X.itemsize) / 2**20
     return LandmarkProduct(target, "ntk", X, Z, memory)
 
