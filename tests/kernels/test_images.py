@@ -52,7 +52,7 @@ def images():
     return np.random.default_rng(0).standard_normal((3, 4, 5, 2))
 
 
-SHORT = ("gap", "biases, flatten", "strides", "pools, flatten", "shortcut")
+SHORT = ("gap", "pools, flatten", "shortcut")
 
 
 @pytest.mark.parametrize(
