@@ -239,18 +239,18 @@ def test_predictions_that_are_stopped_go_on(table, monkeypatch):
 @pytest.mark.slow
 def test_interrupt_from_outside(table):
     """Ctrl-C of a process of its own, once it has blocks done."""
-    np.save("big.npy", np.random.default_rng(0).standard_normal((60_000, 4)))
+    np.save("big.npy", np.random.default_rng(0).standard_normal((200_000, 4), np.float32))
     command = [sys.executable, "-m", "ntksketch.cli", "featurize", "big.npy", "Z.npy"]
     command += ["--components", "256", "--memory", "4"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not os.path.exists("Z.npy.journal") and process.poll() is None:
-        time.sleep(0.05)
+        time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=120)
     assert (process.returncode, "goes on" in error) == (130, True)
     subprocess.run([*command, "--resume"], check=True)
     Z = np.load("Z.npy", mmap_mode="r")
-    assert Z.shape == (60_000, 256)
+    assert Z.shape == (200_000, 256)
     assert np.isfinite(Z).all()
 
 

@@ -128,6 +128,7 @@ def test_manifest_says_what_was_done(folder, X):
     manifest = json.loads((folder / "Z.npy.json").read_text())
     assert manifest["features"] == {
         "class": "LinearMap",
+        "method": "transform",
         "parameters": {"n_components": "6", "seed": "0"},
     }
     assert manifest["shape"] == [N, 6]
@@ -357,7 +358,7 @@ def test_a_write_that_fails_keeps_the_blocks_before(suffix, folder, limit_file_s
 def test_places_where_nothing_can_be_written(folder):
     with pytest.raises(FileNotFoundError, match=r"Z.npy cannot be written: there is no folder"):
         featurise(LinearMap(), folder.parent / "X.npy", folder / "missing/Z.npy")
-    with pytest.raises(ValueError, match=r"Z.csv: features are written to .npy or .zarr"):
+    with pytest.raises(ValueError, match=r"Z.csv: results are written to .npy or .zarr"):
         featurise(LinearMap(), folder.parent / "X.npy", folder / "Z.csv")
 
 
@@ -378,9 +379,9 @@ def test_transformers_that_cannot_be_used(tmp_path, X):
         def transform(self, X):
             return np.full((len(X), 2), np.inf)
 
-    with pytest.raises(TypeError, match="Sparse gives sparse features"):
+    with pytest.raises(TypeError, match=r"Sparse.transform gives sparse features"):
         featurise(Sparse(), X, tmp_path / "Z.npy")
-    with pytest.raises(FloatingPointError, match="features of rows 0 to 29 are not finite"):
+    with pytest.raises(FloatingPointError, match="results of rows 0 to 29 are not finite"):
         featurise(Overflowing(), X, tmp_path / "Z.npy")
     with pytest.raises(SourceError, match="there are no rows"):
         featurise(LinearMap(), X[:0], tmp_path / "Z.npy")
