@@ -80,6 +80,18 @@ def budget_bytes(working_memory: float | None) -> float:
     return float(mib) * _MIB
 
 
+def _budget_for(least_bytes: float, what: str, working_memory: float | None) -> float:
+    """Return a memory budget in bytes, or say what it would take for one of its parts to fit."""
+    budget = budget_bytes(working_memory)
+    if budget < least_bytes:
+        raise MemoryError(
+            f"{what} needs {format_bytes(least_bytes)} of temporaries, more than working_memory = "
+            f"{format_bytes(budget)}; raise it, for example "
+            f"sklearn.set_config(working_memory={int(least_bytes // _MIB) + 1})"
+        )
+    return budget
+
+
 def rows_per_block(
     row_bytes: float, working_memory: float | None, *, most: int = BLOCK_ROWS
 ) -> int:
@@ -99,13 +111,7 @@ def rows_per_block(
     MemoryError
         If not even one row fits.
     """
-    budget = budget_bytes(working_memory)
-    if budget < row_bytes:
-        raise MemoryError(
-            f"one row needs {format_bytes(row_bytes)} of temporaries, more than working_memory = "
-            f"{format_bytes(budget)}; raise it, for example "
-            f"sklearn.set_config(working_memory={int(row_bytes // _MIB) + 1})"
-        )
+    budget = _budget_for(row_bytes, "one row", working_memory)
     return 1 << (int(min(budget / row_bytes, most)).bit_length() - 1)
 
 
@@ -126,12 +132,7 @@ def tile_side(entry_bytes: float, working_memory: float | None, *, most: int = 1
     MemoryError
         If not even one pair fits.
     """
-    budget = budget_bytes(working_memory)
-    if budget < entry_bytes:
-        raise MemoryError(
-            f"one pair of rows needs {format_bytes(entry_bytes)} of temporaries, more than "
-            f"working_memory = {format_bytes(budget)}; raise it to {int(entry_bytes // _MIB) + 1}"
-        )
+    budget = _budget_for(entry_bytes, "one pair of rows", working_memory)
     side = np.sqrt(budget / entry_bytes)
     return 1 << (int(max(min(side, most), 1)).bit_length() - 1)
 

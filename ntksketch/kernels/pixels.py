@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from ntksketch.architectures import Activation, Architecture, Dense
-from ntksketch.architectures.layers import Serial, as_layers, serial
+from ntksketch.architectures.layers import as_layers, serial
 from ntksketch.architectures.shapes import Window, check_shapes, input_shape, windows
 from ntksketch.architectures.spatial import (
     AvgPool,
@@ -31,7 +31,7 @@ from ntksketch.architectures.spatial import (
     is_spatial,
 )
 from ntksketch.kernels.activations import dual, dual_diagonal
-from ntksketch.kernels.propagate import Covariance, propagate
+from ntksketch.kernels.propagate import Covariance, dense_covariance, propagate
 
 _POOLS = (AvgPool, GlobalAvgPool)
 
@@ -205,33 +205,16 @@ def step(layer: Architecture, state: Any, mixed_later: bool) -> Any:
 
 
 @step.register
-def _(layer: Serial, state: Any, mixed_later: bool) -> Any:
-    return _walk(layer.layers, state, mixed_later)
-
-
-@step.register
-def _(layer: Input, state: Any, mixed_later: bool) -> Any:
-    raise ValueError(f"{layer} can only be the first layer")
-
-
-@step.register
 def _(layer: Dense, state: Any, mixed_later: bool) -> Any:
-    return _weighted(layer, state)
-
-
-def _weighted(layer: Dense | Conv, state: Any) -> Any:
-    """Return the state behind weights and biases of these deviations."""
-    weight, bias = layer.weight_std**2, layer.bias_std**2
-    nngp = weight * state.nngp + bias
-    rows, columns = weight * state.rows + bias, weight * state.columns + bias
-    return type(state)(nngp, weight * state.ntk + nngp, rows, columns)
+    return dense_covariance(layer.weight_std, layer.bias_std, state)
 
 
 @step.register
 def _(layer: Conv, state: Any, mixed_later: bool) -> Any:
     along = windows(layer, state.shape)
     wrap = layer.padding == "circular"
-    return _weighted(layer, _averages(state, along, wrap, together=True))
+    averages = _averages(state, along, wrap, together=True)
+    return dense_covariance(layer.weight_std, layer.bias_std, averages)
 
 
 @step.register

@@ -71,12 +71,15 @@ def dense_variance(weight_std: Any, bias_std: Any, state: Variance) -> Variance:
     return Variance(nngp, weight_std**2 * state.ntk + nngp)
 
 
-def dense_covariance(weight_std: Any, bias_std: Any, state: Covariance) -> Covariance:
-    """Return the state of pairs after a Dense layer of these deviations."""
+def dense_covariance(weight_std: Any, bias_std: Any, state: Any) -> Any:
+    """Return the state of pairs, of rows or of pixels, behind weights of these deviations."""
     weight, bias = weight_std**2, bias_std**2
     nngp = weight * state.nngp + bias
-    return Covariance(
-        nngp, weight * state.ntk + nngp, weight * state.rows + bias, weight * state.columns + bias
+    return state._replace(
+        nngp=nngp,
+        ntk=weight * state.ntk + nngp,
+        rows=weight * state.rows + bias,
+        columns=weight * state.columns + bias,
     )
 
 

@@ -165,7 +165,9 @@ def test_tiles_are_the_largest_power_of_two_in_the_budget(entry_bytes, working_m
 
 def test_a_tile_has_at_least_one_entry():
     assert tile_side(2**20, 1.5) == 1
-    with pytest.raises(MemoryError, match=r"one pair of rows needs 953\.7 MiB .* raise it to 954"):
+    with pytest.raises(
+        MemoryError, match=r"one pair of rows needs 953\.7 MiB .*working_memory=954"
+    ):
         tile_side(1e9, 900)
 
 
