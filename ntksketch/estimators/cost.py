@@ -12,7 +12,7 @@ from ntksketch.data.blocks import available_memory, budget_bytes, format_bytes
 from ntksketch.data.source import Source
 
 _MATRICES = 6  # of float64 that the statistics and their solve take at most
-_SIDE = 1024  # of the product that tells how fast this machine is
+_SIDE = 2048  # of the product that tells how fast this machine is: smaller ones are slower
 _ROUNDS = 3
 # in units of float32 products, from what the stages multiply: landmarks are centroids of eight
 # times as many rows; penalties are tried by some eight factorisations of m^3 / 3, in float64
