@@ -48,6 +48,7 @@ from ntksketch.estimators import (
 )
 from ntksketch.features import (
     Gegenbauer,
+    LayerwiseNystroem,
     Nystroem,
     PolynomialSketch,
     RandomFeatures,
@@ -76,6 +77,7 @@ __all__ = [
     "KernelErrorReport",
     "KernelRidgeSolution",
     "LastStep",
+    "LayerwiseNystroem",
     "LeakyRelu",
     "ModelFileError",
     "NTKClassifier",

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ntksketch.architectures import Architecture, mlp
+from ntksketch.architectures import Architecture
 from ntksketch.estimators.rows import RowsMixin
 from ntksketch.kernels import ZonalKernel
 from ntksketch.solvers import Checkpoint, solve_kernel_ridge
@@ -152,7 +152,7 @@ class ExactNTKRegressor(RowsMixin, MultiOutputMixin, RegressorMixin, BaseEstimat
         if seed is not None:
             seed = int(check_random_state(seed).randint(np.iinfo(np.int32).max))
         self.solution_ = solve_kernel_ridge(
-            mlp(1) if self.architecture is None else self.architecture,
+            self._architecture(),
             X,
             y,
             self.alpha,
@@ -166,6 +166,7 @@ class ExactNTKRegressor(RowsMixin, MultiOutputMixin, RegressorMixin, BaseEstimat
             working_memory=self.working_memory,
             random_state=seed,
         )
+        self.architecture_ = self._architecture()
         self.dual_coef_, self.intercept_ = self.solution_.dual_coef, self.solution_.intercept
         self.status_ = self.solution_.status
         self.n_iter_ = max(1, int(self.status_.iterations.max()))

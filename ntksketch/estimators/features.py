@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ntksketch.architectures import Architecture, mlp
+from ntksketch.architectures import Architecture
 from ntksketch.data.blocks import budget_bytes
 from ntksketch.data.reservoir import look, sample_indices
 from ntksketch.distributed.dask_collections import dask_dtype, is_dask, map_rows
@@ -140,8 +140,7 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def _draw(self, X: Any, sample_weight: ArrayLike | None) -> None:
         """Choose and draw the map, without what only `transform` needs."""
         self._validate_params()
-        architecture = mlp(1) if self.architecture is None else self.architecture
-        architecture, kind = resolve_target(architecture, self.kind)
+        resolve_target(self._architecture(), self.kind)
         method = resolve_method(self.method)
         budget_bytes(self.working_memory)
         n_components = self.n_components
@@ -152,6 +151,7 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         source, sample_weight = as_source(self, X, None, sample_weight)
         X = self._validate_rows(X, reset=True) if source is None else source
+        architecture, kind = resolve_target(self._architecture(), self.kind)
         if sample_weight is not None:
             sample_weight = as_weights(sample_weight, X.shape[0])
             if not sample_weight.any():

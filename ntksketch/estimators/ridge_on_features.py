@@ -110,7 +110,7 @@ class RidgeOnFeatures(RowsMixin, BaseEstimator):
         ridge = StreamingRidge(self.alphas, fit_intercept=self.fit_intercept)
         ridge._check_parameters()
         features = NTKFeatures(
-            self.architecture,
+            self._architecture(),
             self.method,
             self.n_components,
             kind=cast(Any, self.kind),
@@ -136,6 +136,9 @@ class RidgeOnFeatures(RowsMixin, BaseEstimator):
         self.features_, self.ridge_, self._map = features, ridge, feature_map
         if state is not None:
             state.remove()
+
+    def _fitted_architecture(self) -> Any:
+        return self.features_.architecture_
 
     def _gather(
         self,

@@ -3,6 +3,7 @@
 from ntksketch.features.auto import Auto
 from ntksketch.features.base import FeatureMap, Method
 from ntksketch.features.gegenbauer import Gegenbauer
+from ntksketch.features.layerwise import LayerwiseNystroem
 from ntksketch.features.methods import METHODS, resolve_method
 from ntksketch.features.nystroem import Nystroem
 from ntksketch.features.polynomial_sketch import PolynomialSketch
@@ -15,6 +16,7 @@ __all__ = [
     "Auto",
     "FeatureMap",
     "Gegenbauer",
+    "LayerwiseNystroem",
     "Method",
     "Nystroem",
     "PolynomialSketch",

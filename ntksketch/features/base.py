@@ -49,10 +49,13 @@ class Method:
     def __repr__(self) -> str:
         return short_repr(self)
 
-    @property
-    def takes_every_kernel(self) -> bool:
-        """Whether any kernel will do, as a function of two rows."""
-        return False
+    def check_target(self, target: Architecture | ZonalKernel) -> None:
+        """Raise ValueError if the method has no features of a kernel, of images for most."""
+        if is_spatial(target):
+            raise ValueError(
+                f"{self} has no features of {target}, which works on images or signals: take "
+                "method='layerwise-nystroem', or method='nystroem', which takes every kernel"
+            )
 
     def sample_size(self, n_components: int) -> int:
         """Return how many rows a draw looks at, at most.
@@ -112,11 +115,7 @@ class Method:
             If the method cannot approximate this kernel, or `n_components` is too small.
         """
         target, kind = resolve_target(target, kind)
-        if is_spatial(target) and not self.takes_every_kernel:
-            raise ValueError(
-                f"{self} has no features of {target}, which works on images or signals: "
-                "method='nystroem' takes every kernel"
-            )
+        self.check_target(target)
         return self._draw(key, target, kind, X, n_components, sample_weight)
 
     def _draw(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from ntksketch.features.auto import Auto
 from ntksketch.features.base import Method
 from ntksketch.features.gegenbauer import Gegenbauer
+from ntksketch.features.layerwise import LayerwiseNystroem
 from ntksketch.features.nystroem import Nystroem
 from ntksketch.features.polynomial_sketch import PolynomialSketch
 from ntksketch.features.random_features import RandomFeatures
 
 METHODS: dict[str, type[Method]] = {
     "nystroem": Nystroem,
+    "layerwise-nystroem": LayerwiseNystroem,
     "gegenbauer": Gegenbauer,
     "polynomial-sketch": PolynomialSketch,
     "random-features": RandomFeatures,

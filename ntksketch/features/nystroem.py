@@ -12,30 +12,23 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, get_blas_funcs, get_lapack_funcs
+from scipy.linalg import LinAlgError, get_blas_funcs
 
 from ntksketch.architectures import Architecture
 from ntksketch.architectures.spatial import is_spatial
 from ntksketch.features.base import Method
 from ntksketch.features.landmarks import SELECTIONS
 from ntksketch.features.principal import leading_eigenvectors, sample_rows
+from ntksketch.features.whitening import INDEFINITE, factorise, jitters, whitening
 from ntksketch.kernels import ZonalKernel, kernel
 from ntksketch.kernels.gram import check_rows, kernel_block, squared_norms
 from ntksketch.kernels.pixels import pairs_of_pixels
-from ntksketch.linear.cholesky import cholesky_factor
-from ntksketch.linear.eigenvalue import estimate_largest_eigenvalue
 from ntksketch.linear.penalty import Penalty
 from ntksketch.sketches.draws import generator
 
 (_dsyr2k,) = get_blas_funcs(["syr2k"], dtype=np.float64)
-(_dtrtri,) = get_lapack_funcs(["trtri"], dtype=np.float64)
 
 _ROWS_PER_LANDMARK = 8  # among which landmarks are chosen
-_NUMERICAL_RANK = 10  # pivots count from this multiple of the jitter
-_INDEFINITE = (
-    "the landmarks' kernel is not positive semi-definite, even with its diagonal raised: check the "
-    "kernel's function, or take other landmarks"
-)
 _DEFLATED = 64  # leading directions that are whitened for sums in float32
 
 
@@ -127,10 +120,8 @@ class Nystroem(Method):
         landmarks = self._choose(key, target, kind, X, n_components, sample_weight)
         return NystroemMap(NystroemPlan(target, kind, n_components), landmarks)
 
-    @property
-    def takes_every_kernel(self) -> bool:
-        """Whether any kernel will do: it does."""
-        return True
+    def check_target(self, target: Architecture | ZonalKernel) -> None:
+        """Take every kernel."""
 
     def _sample_size(self, n_components: int) -> int:
         if not isinstance(self.landmarks, str):
@@ -244,25 +235,11 @@ class NystroemMap:
 
     def factorise(self) -> tuple[NDArray[np.float64], float, int]:
         """Return the lower Cholesky factor of the landmarks' kernel, the jitter and the rank."""
-        K = self._kernel()
-        for jitter in self._jitters(K):
-            try:
-                factor = cholesky_factor(K + jitter * np.eye(len(K)))
-                break
-            except LinAlgError:
-                continue
-        else:
-            raise ValueError(_INDEFINITE)
-        rounding = np.sqrt(np.finfo(self.landmarks.dtype).eps) * K.diagonal().max()
-        rank = int((factor.diagonal() ** 2 > max(_NUMERICAL_RANK * jitter, rounding)).sum())
-        return factor, jitter, rank
+        return factorise(self._kernel(), self.landmarks.dtype)
 
     @functools.cached_property
     def _whitening(self) -> tuple[NDArray, float, int]:
-        r"""Return the matrix :math:`L^{-\top}` in the rows' dtype, the jitter and the rank."""
-        factor, jitter, rank = self.factorise()
-        inverse, _ = _dtrtri(factor, lower=1, overwrite_c=1)
-        return np.ascontiguousarray(inverse.T, dtype=self.landmarks.dtype), jitter, rank
+        return whitening(self._kernel(), self.landmarks.dtype)
 
     def before_whitening(self) -> tuple[AppliedNystroem, Penalty]:
         r"""Return a map that costs no product of width m, and the penalty that makes up for it.
@@ -289,7 +266,7 @@ class NystroemMap:
         # T (K + jitter) T = K + jitter + U W' + W U' with T = I + V S V' and U = V S
         scaled, products = vectors * scales, K @ vectors
         half = products + scaled @ (vectors.T @ products) / 2
-        for jitter in self._jitters(K):
+        for jitter in jitters(K, self.landmarks.dtype):
             shifted = half + vectors * (jitter * (1 + scales / 2))
             matrix = _dsyr2k(1.0, scaled, shifted, beta=1.0, c=K, lower=1)
             matrix.flat[:: n + 1] += jitter
@@ -299,7 +276,7 @@ class NystroemMap:
             except LinAlgError:
                 continue
         else:
-            raise ValueError(_INDEFINITE)
+            raise ValueError(INDEFINITE)
         dtype = self.landmarks.dtype
         linear = vectors.astype(dtype), scaled.T.astype(dtype)
         plan = self.plan._replace(n_components=n)
@@ -319,20 +296,6 @@ class NystroemMap:
         """Return the landmarks' kernel."""
         K = kernel(self.plan.target, self.landmarks, kind=self.plan.kind)
         return K.T.astype(np.float64)  # symmetric: its transpose is in the order of LAPACK
-
-    def _jitters(self, K: NDArray[np.float64]) -> list[float]:
-        """Return what to add to the diagonal, the least first.
-
-        Rounding has the size of epsilon times the largest eigenvalue; between rows of nearly one
-        direction, where the kernel is a square root of the angle's cosine, up to the square root
-        of epsilon.
-        """
-        epsilon = max(
-            float(np.finfo(self.landmarks.dtype).eps), 10 * len(K) * np.finfo(np.float64).eps
-        )
-        largest = estimate_largest_eigenvalue(K) or 1.0
-        root = float(np.sqrt(epsilon))
-        return sorted([epsilon * largest, root * float(K.diagonal().max()), root * largest])
 
 
 class AppliedNystroem(NamedTuple):

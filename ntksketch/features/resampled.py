@@ -104,10 +104,9 @@ class Resampled(Method):
         if ridge is not None and not (real and 0 < float(ridge) < np.inf):
             raise ValueError(f"ridge must be a positive number or None, got {ridge!r}")
 
-    @property
-    def takes_every_kernel(self) -> bool:
-        """Whether any kernel will do: as of the method whose columns are kept."""
-        return resolve_method(self.method).takes_every_kernel
+    def check_target(self, target: Architecture | ZonalKernel) -> None:
+        """Raise ValueError if the method whose columns are kept has no features of a kernel."""
+        resolve_method(self.method).check_target(target)
 
     def _sample_size(self, n_components: int) -> int:
         inner = resolve_method(self.method).sample_size(self._count(n_components))

@@ -21,9 +21,9 @@ class Explicit(NamedTuple):
 
     Attributes
     ----------
-    phi : array of shape (n, a)
+    phi : array of shape (n, ..., a)
         Features of the NNGP kernel: inner products approximate it.
-    psi : array of shape (n, b) or None
+    psi : array of shape (n, ..., b) or None
         Features of the NTK; None before the first trainable layer, where the NTK is zero.
     """
 
@@ -57,7 +57,7 @@ def _(layer: Dense, state: Explicit) -> Explicit:
         phi = _append_constant(phi, layer.bias_std)
     if state.psi is None:
         return Explicit(phi, phi)
-    return Explicit(phi, jnp.concatenate([phi, _scale(state.psi, layer.weight_std)], axis=1))
+    return Explicit(phi, jnp.concatenate([phi, _scale(state.psi, layer.weight_std)], axis=-1))
 
 
 @linear_widths.register
@@ -74,5 +74,5 @@ def _append_constant(features: Any, value: float) -> Any:
     if sp.issparse(features):
         column = sp.csr_array(np.full((features.shape[0], 1), value, features.dtype))
         return sp.hstack([features, column], format="csr", dtype=features.dtype)
-    column = jnp.full((features.shape[0], 1), value, features.dtype)
-    return jnp.concatenate([features, column], axis=1)
+    column = jnp.full((*features.shape[:-1], 1), value, features.dtype)
+    return jnp.concatenate([features, column], axis=-1)

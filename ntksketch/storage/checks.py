@@ -7,6 +7,7 @@ maps are also traced without computing anything, which finds every shape that do
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -14,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntksketch import sketches
-from ntksketch.architectures import Dense
+from ntksketch.architectures import Activation, Dense
+from ntksketch.architectures.shapes import check_shapes, input_shape
+from ntksketch.architectures.spatial import all_layers
 from ntksketch.data.blocks import budget_bytes
 from ntksketch.estimators import NTKClassifier, NTKFeatures, NTKRegressor, StreamingRidge
 from ntksketch.estimators.streaming_ridge import _Choice
 from ntksketch.features.gegenbauer import GegenbauerMap
 from ntksketch.features.layered_sketch import LayeredPolynomial
 from ntksketch.features.layered_sketch import Plan as LayeredPlan
+from ntksketch.features.layerwise import LayerwiseMap, LayerwiseNystroem
 from ntksketch.features.nystroem import AppliedNystroem, NystroemMap
 from ntksketch.features.powers import Monomials
 from ntksketch.features.powers import Params as PowersParams
@@ -149,6 +153,8 @@ def check_map(feature_map: Any, width: int) -> None:
         _check_random_features(feature_map)
     elif isinstance(feature_map, SketchedMap):
         _check_polynomial(feature_map, width)
+    elif isinstance(feature_map, LayerwiseMap):
+        _check_layerwise(feature_map, width)
     dtypes = {a.dtype for a in jax.tree.leaves(feature_map.params) if a.dtype.kind == "f"}
     require(len(dtypes) <= 1, "its arrays differ in dtype")
     rows = jax.ShapeDtypeStruct((_ROWS, width), np.float32)
@@ -210,6 +216,18 @@ def _check_polynomial(feature_map: SketchedMap, width: int) -> None:
         for power, monomials in params.exact.items():
             require(len(monomials.columns) == power, "monomials are of another power")
             require_range(monomials.columns, width, "the columns of monomials")
+
+
+def _check_layerwise(feature_map: LayerwiseMap, width: int) -> None:
+    plan, params = feature_map
+    resolve_target(plan.architecture, plan.kind)
+    LayerwiseNystroem().check_target(plan.architecture)
+    check_shapes(plan.architecture)
+    columns = math.prod(input_shape(plan.architecture))
+    require(columns == width, f"images have {columns} numbers, and rows {width}")
+    require(min(plan.readout) >= 0, "a factor of the readout is negative")
+    sites = [x for x in all_layers(plan.architecture) if isinstance(x, Activation)]
+    require(len(params) == len(sites), "activations and landmarks differ in number")
 
 
 def _check_nystroem(feature_map: NystroemMap | AppliedNystroem, width: int) -> None:

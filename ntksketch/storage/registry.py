@@ -37,6 +37,7 @@ from ntksketch.estimators.streaming_ridge import _Choice
 from ntksketch.features import (
     Auto,
     Gegenbauer,
+    LayerwiseNystroem,
     Method,
     Nystroem,
     PolynomialSketch,
@@ -44,6 +45,7 @@ from ntksketch.features import (
     Resampled,
     gegenbauer,
     layered_sketch,
+    layerwise,
     layout,
     nystroem,
     powers,
@@ -82,6 +84,7 @@ NUMBERS = Each(float, least=1)
 SIZE, COUNT = Whole(1), Whole(0)
 SIZES = SIZE, Each(SIZE, 1, 2)
 MATRIX, VECTOR, INDICES = Array("f", 2), Array("f", 1), Array("i", 1)
+FILTERS = tuple(Array("f", ndim) for ndim in (2, 3, 4))
 MATRIX64, VECTOR64 = Float64(ndim=2), Float64(ndim=1)
 KERNEL = Architecture, But(ZonalKernel, UnsavedFunction)
 LINEAR = VectorSketch, products.Identity
@@ -96,6 +99,7 @@ MAPS = (
     resampled.ResampledMap,
     nystroem.NystroemMap,
     nystroem.AppliedNystroem,
+    layerwise.LayerwiseMap,
 )
 
 FEATURE_PARAMETERS = {
@@ -182,6 +186,10 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
     # methods
     "Auto": (Auto, {}),
     "Nystroem": (Nystroem, {"landmarks": (str, Rows()), "n_candidates": (SIZE, None)}),
+    "LayerwiseNystroem": (
+        LayerwiseNystroem,
+        {"hidden_components": (SIZE, Each(SIZE), None)},
+    ),
     "Gegenbauer": (
         Gegenbauer,
         {"max_degree": (SIZE, None), "linear": str, "directions": str},
@@ -358,6 +366,35 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
                 Pair((LINEAR, Each((layered_sketch.ReluParams, sketches.SRHT)), MATRIX)),
             ),
         },
+    ),
+    # Nystroem features layer by layer
+    "layerwise.Readout": (
+        layerwise.Readout,
+        dict.fromkeys(("value", "tangent", "constant"), float),
+    ),
+    "layerwise.Plan": (
+        layerwise.LayerwisePlan,
+        {
+            "architecture": Architecture,
+            "kind": KIND,
+            "n_components": SIZE,
+            "row_entries": SIZE,
+            "readout": layerwise.Readout,
+        },
+    ),
+    "layerwise.Landmarks": (
+        layerwise.Landmarks,
+        {
+            "phi": FILTERS,
+            "psi": (*FILTERS, None),
+            "squares": VECTOR,
+            "value": MATRIX,
+            "slope": (MATRIX, None),
+        },
+    ),
+    "layerwise.Map": (
+        layerwise.LayerwiseMap,
+        {"plan": layerwise.LayerwisePlan, "params": Each(layerwise.Landmarks, least=1)},
     ),
     # Nystroem features
     "nystroem.Plan": (
