@@ -39,12 +39,15 @@ from ntksketch.diagnostics import (
     suggest_n_components,
 )
 from ntksketch.estimators import (
+    ChannelStandardizer,
     ExactNTKRegressor,
+    FlipAverage,
     NTKClassifier,
     NTKFeatures,
     NTKKernel,
     NTKRegressor,
     StreamingRidge,
+    ZCAWhitening,
 )
 from ntksketch.features import (
     Gegenbauer,
@@ -64,12 +67,14 @@ __all__ = [
     "Activation",
     "Architecture",
     "AvgPool",
+    "ChannelStandardizer",
     "Conv",
     "Dense",
     "Elementwise",
     "Erf",
     "ExactNTKRegressor",
     "Flatten",
+    "FlipAverage",
     "Gegenbauer",
     "Gelu",
     "GlobalAvgPool",
@@ -95,6 +100,7 @@ __all__ = [
     "Serial",
     "Sin",
     "StreamingRidge",
+    "ZCAWhitening",
     "check_features",
     "cnn",
     "data",

@@ -279,13 +279,6 @@ def residual(*layers: Architecture, shortcut: Architecture | None = None) -> Res
     return Residual(serial(*layers), other)
 
 
-def with_input_shape(architecture: Architecture, shape: tuple[int, ...]) -> Architecture:
-    """Return an architecture that begins with the shape of its rows."""
-    if isinstance(as_layers(architecture)[0], Input):
-        return architecture
-    return serial(Input(shape), architecture)
-
-
 def all_layers(architecture: Architecture) -> tuple[Architecture, ...]:
     """Return the layers of an architecture, those inside residual sums as well."""
     found: list[Architecture] = []

@@ -147,12 +147,13 @@ class ExactNTKRegressor(RowsMixin, MultiOutputMixin, RegressorMixin, BaseEstimat
             If the iteration ended above the tolerance; ``status_`` says why.
         """
         self._validate_params()
+        architecture, X = self._bind(X)
         X, y = self._validate_rows(X, y, multi_output=True, y_numeric=True)
         seed = self.random_state
         if seed is not None:
             seed = int(check_random_state(seed).randint(np.iinfo(np.int32).max))
         self.solution_ = solve_kernel_ridge(
-            self._architecture(),
+            architecture,
             X,
             y,
             self.alpha,
@@ -166,7 +167,7 @@ class ExactNTKRegressor(RowsMixin, MultiOutputMixin, RegressorMixin, BaseEstimat
             working_memory=self.working_memory,
             random_state=seed,
         )
-        self.architecture_ = self._architecture()
+        self.architecture_ = architecture
         self.dual_coef_, self.intercept_ = self.solution_.dual_coef, self.solution_.intercept
         self.status_ = self.solution_.status
         self.n_iter_ = max(1, int(self.status_.iterations.max()))

@@ -140,7 +140,8 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def _draw(self, X: Any, sample_weight: ArrayLike | None) -> None:
         """Choose and draw the map, without what only `transform` needs."""
         self._validate_params()
-        resolve_target(self._architecture(), self.kind)
+        architecture, X = self._bind(X)
+        architecture, kind = resolve_target(architecture, self.kind)
         method = resolve_method(self.method)
         budget_bytes(self.working_memory)
         n_components = self.n_components
@@ -151,7 +152,6 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         source, sample_weight = as_source(self, X, None, sample_weight)
         X = self._validate_rows(X, reset=True) if source is None else source
-        architecture, kind = resolve_target(self._architecture(), self.kind)
         if sample_weight is not None:
             sample_weight = as_weights(sample_weight, X.shape[0])
             if not sample_weight.any():

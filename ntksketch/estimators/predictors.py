@@ -121,6 +121,7 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, RidgeOnFeatures):
             If a parameter or the data cannot be used; the message says what came and what to do.
         """
         self._validate_params()
+        architecture, X = self._bind(X)
         source, sample_weight = as_source(self, X, y, sample_weight)
         if source is None:
             X, y = self._validate_rows(X, y, multi_output=True, y_numeric=True)
@@ -128,7 +129,7 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, RidgeOnFeatures):
         else:
             X = source
         weight = None if sample_weight is None else as_weights(sample_weight, X.shape[0])
-        self._fit_rows(X, source, np.asarray, weight, progress, checkpoint)
+        self._fit_rows(architecture, X, source, np.asarray, weight, progress, checkpoint)
         return self
 
     def predict(self, X: Any, *, progress: Callable[[int], object] | None = None) -> np.ndarray:
@@ -283,6 +284,7 @@ class NTKClassifier(ClassifierMixin, RidgeOnFeatures):
             If a parameter or the data cannot be used; the message says what came and what to do.
         """
         self._validate_params()
+        architecture, X = self._bind(X)
         source, sample_weight = as_source(self, X, y if is_dask(y) else None, sample_weight)
         if source is None:
             X, y = self._validate_rows(X, y)
@@ -300,7 +302,9 @@ class NTKClassifier(ClassifierMixin, RidgeOnFeatures):
         if len(classes) < 2:
             raise ValueError(f"y must have at least 2 classes, got one class: {classes[0]}")
         encode = functools.partial(one_hot, n_classes=len(classes), dtype=X.dtype)
-        self._fit_rows(X, source.with_targets(codes), encode, weight, progress, checkpoint)
+        self._fit_rows(
+            architecture, X, source.with_targets(codes), encode, weight, progress, checkpoint
+        )
         self.classes_ = classes
         return self
 

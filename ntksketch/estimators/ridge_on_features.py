@@ -99,6 +99,7 @@ class RidgeOnFeatures(RowsMixin, BaseEstimator):
 
     def _fit_rows(
         self,
+        architecture: Architecture | ZonalKernel,
         X: Any,
         source: Source,
         encode: Callable[[np.ndarray], np.ndarray],
@@ -110,7 +111,7 @@ class RidgeOnFeatures(RowsMixin, BaseEstimator):
         ridge = StreamingRidge(self.alphas, fit_intercept=self.fit_intercept)
         ridge._check_parameters()
         features = NTKFeatures(
-            self._architecture(),
+            architecture,
             self.method,
             self.n_components,
             kind=cast(Any, self.kind),

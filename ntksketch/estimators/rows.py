@@ -11,8 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from ntksketch.architectures import mlp
-from ntksketch.architectures.shapes import input_shape
-from ntksketch.architectures.spatial import is_spatial, with_input_shape
+from ntksketch.architectures.spatial import is_spatial
 from ntksketch.data.blocks import block_slices
 from ntksketch.data.prefetch import prefetch
 from ntksketch.data.source import Source, SourceError
@@ -27,8 +26,7 @@ def open_rows(estimator: Any, source: Source, y: Any = None, sample_weight: Any 
     if source.shape[0] == 0:
         raise SourceError(f"{source.name}: there are no rows")
     estimator.n_features_in_ = source.shape[1]
-    for name in ("feature_names_in_", "_row_shape"):
-        vars(estimator).pop(name, None)
+    vars(estimator).pop("feature_names_in_", None)
     return source if y is None else source.with_targets(y)
 
 
@@ -52,34 +50,32 @@ def as_source(
     return None, sample_weight
 
 
+def _are_images(architecture: Any, X: Any) -> bool:
+    """Say whether rows in memory come as images or signals, for a network on these."""
+    if isinstance(X, Source) or is_dask(X) or not is_spatial(architecture):
+        return False
+    shape = np.shape(X) if isinstance(X, list | tuple) else getattr(X, "shape", ())
+    return len(shape) in (3, 4)
+
+
 class RowsMixin:
     """Dense or CSR rows in float32 or float64, checked as scikit-learn does.
 
     For networks on images and signals arrays of these will do; they become flat rows.
     """
 
-    def _architecture(self) -> Any:
-        """Return the network, which begins with the shape of its rows if they came with one."""
-        given, shape = vars(self)["architecture"], vars(self).get("_row_shape")
+    def _bind(self, X: Any) -> tuple[Any, Any]:
+        """Return the network for rows, which says what images are if they came as such, and rows.
+
+        Images and signals become flat rows; everything else stays as it is.
+        """
+        given = vars(self)["architecture"]
         architecture = mlp(1) if given is None else given
-        return architecture if shape is None else with_input_shape(architecture, shape)
+        return with_input(architecture, X) if _are_images(architecture, X) else (architecture, X)
 
     def _fitted_architecture(self) -> Any:
         """Return the network of a fitted estimator."""
         return vars(self)["architecture_"]
-
-    def _flat(self, X: Any, reset: bool) -> Any:
-        """Return images and signals as flat rows; everything else as it is."""
-        shape = np.shape(X) if isinstance(X, list | tuple) else getattr(X, "shape", ())
-        if len(shape) not in (3, 4):
-            return X
-        architecture = self._architecture() if reset else self._fitted_architecture()
-        if not is_spatial(architecture):
-            return X
-        architecture, X = with_input(architecture, X)
-        if reset:
-            vars(self)["_row_shape"] = input_shape(architecture)
-        return X
 
     def _require_width(self, X: Any) -> None:
         """Raise an error if rows that come lazily are not as wide as those of `fit`."""
@@ -106,12 +102,11 @@ class RowsMixin:
                 f"{type(self).__name__} takes rows in memory here, got {X!r}; read them, or see "
                 "ntksketch.data.featurise"
             )
-        reset = options.get("reset", True)
-        if reset:
-            vars(self).pop("_row_shape", None)
+        if not options.get("reset", True) and _are_images(self._fitted_architecture(), X):
+            X = with_input(self._fitted_architecture(), X)[1]
         return validate_data(
             cast(BaseEstimator, self),
-            self._flat(X, reset),
+            X,
             y,
             accept_sparse="csr",
             dtype=[np.float64, np.float32],

@@ -40,7 +40,7 @@ class Auto(Method):
       take random rows as landmarks.
     """
 
-    def check_target(self, target: Architecture | ZonalKernel) -> None:
+    def _check_target(self, target: Architecture | ZonalKernel) -> None:
         """Take every kernel: Nystroem features do."""
 
     def _sample_size(self, n_components: int) -> int:

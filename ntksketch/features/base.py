@@ -11,6 +11,7 @@ from ntksketch.architectures import Architecture
 from ntksketch.architectures.layers import short_repr
 from ntksketch.architectures.spatial import is_spatial
 from ntksketch.kernels import ZonalKernel, resolve_target
+from ntksketch.kernels.pixels import with_input
 
 
 class FeatureMap(Protocol):
@@ -49,7 +50,7 @@ class Method:
     def __repr__(self) -> str:
         return short_repr(self)
 
-    def check_target(self, target: Architecture | ZonalKernel) -> None:
+    def _check_target(self, target: Architecture | ZonalKernel) -> None:
         """Raise ValueError if the method has no features of a kernel, of images for most."""
         if is_spatial(target):
             raise ValueError(
@@ -115,7 +116,8 @@ class Method:
             If the method cannot approximate this kernel, or `n_components` is too small.
         """
         target, kind = resolve_target(target, kind)
-        self.check_target(target)
+        self._check_target(target)
+        target, X = with_input(target, X)
         return self._draw(key, target, kind, X, n_components, sample_weight)
 
     def _draw(

@@ -9,17 +9,14 @@ pixels, and a convolution in front of an activation is one whose filters are the
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from numpy.typing import NDArray
 
 from ntksketch.architectures import Activation, Architecture, Dense, LastStep, Recurrent, Reverse
@@ -27,18 +24,29 @@ from ntksketch.architectures.layers import as_layers
 from ntksketch.architectures.shapes import Shape, input_shape, output_shape
 from ntksketch.architectures.spatial import (
     AvgPool,
-    Conv,
     Flatten,
     GlobalAvgPool,
-    Residual,
     all_layers,
     is_spatial,
 )
 from ntksketch.data.blocks import block_slices, pad_rows
 from ntksketch.features.base import Method
-from ntksketch.features.pixels import join, spatial_shape, windows_of
+from ntksketch.features.layerwise_map import (
+    Landmarks,
+    LayerwiseMap,
+    LayerwisePlan,
+    Readout,
+    Site,
+    in_front,
+    parts,
+    readout_kernel,
+    readout_of,
+    sites_of,
+    strength,
+    windows_at,
+)
 from ntksketch.features.principal import sample_rows
-from ntksketch.features.state import Explicit, linear
+from ntksketch.features.state import Explicit
 from ntksketch.features.whitening import whitening
 from ntksketch.kernels import ZonalKernel
 from ntksketch.kernels.activations import dual, dual_diagonal
@@ -67,18 +75,12 @@ def _refusal(target: Any) -> str | None:
         return "is recurrent: take 'nystroem'"
     if not any(isinstance(layer, Activation) for layer in layers):
         return "has no activation outside of residual sums: put one before its pool, as resnet()"
-    if any(not isinstance(layer, (*_WEIGHTLESS, Dense)) for layer in _parts(layers)[1]):
+    if any(not isinstance(layer, (*_WEIGHTLESS, Dense)) for layer in parts(layers)[1]):
         return (
             "has more than pools and Dense behind its last activation: put an activation behind "
             "its last convolution or residual sum, as cnn() and resnet() do"
         )
     return None
-
-
-def _parts(layers: Sequence[Architecture]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Return the layers up to the last activation, without the input, and those behind it."""
-    last = max(i for i, layer in enumerate(layers) if isinstance(layer, Activation))
-    return tuple(layers[1 : last + 1]), tuple(layers[last + 1 :])
 
 
 @dataclass(frozen=True, repr=False)
@@ -139,7 +141,7 @@ class LayerwiseNystroem(Method):
         if isinstance(given, tuple | list):
             object.__setattr__(self, "hidden_components", tuple(map(int, counts)))
 
-    def check_target(self, target: Architecture | ZonalKernel) -> None:
+    def _check_target(self, target: Architecture | ZonalKernel) -> None:
         """Raise ValueError if a kernel is none of images and signals, layer by layer."""
         refusal = _refusal(target)
         if refusal is not None:
@@ -161,9 +163,9 @@ class LayerwiseNystroem(Method):
         rng = generator(key)
         chosen, _ = sample_rows(rng, X, self.sample_size(n_components), sample_weight)
         images = dense_rows(X[chosen])
-        head, tail = _parts(as_layers(architecture))
-        factors = _readout(tail, kind)
-        sites = _sites(head, input_shape(architecture)[:-1])
+        head, tail = parts(as_layers(architecture))
+        factors = readout_of(tail, kind)
+        sites = sites_of(head, input_shape(architecture)[:-1])
         spare, pixels = int(factors.constant > 0), _flattened(tail, sites[-1].shape)
         if n_components < spare + pixels:
             raise ValueError(
@@ -213,256 +215,6 @@ def _flattened(tail: Sequence[Architecture], shape: Shape) -> int:
     return 1
 
 
-class Readout(NamedTuple):
-    """What the layers behind the last activation make of its kernels.
-
-    NNGP times `value`, plus the NTK times `tangent`, plus a constant.
-    """
-
-    value: float
-    tangent: float
-    constant: float
-
-
-def _readout(tail: Sequence[Architecture], kind: str) -> Readout:
-    nngp, ntk = Readout(1.0, 0.0, 0.0), Readout(0.0, 1.0, 0.0)
-    for layer in tail:
-        if isinstance(layer, Dense):
-            weight = layer.weight_std**2
-            nngp = Readout(*(weight * x for x in nngp))
-            nngp = nngp._replace(constant=nngp.constant + layer.bias_std**2)
-            ntk = Readout(*(weight * x + y for x, y in zip(ntk, nngp, strict=True)))
-    return nngp if kind == "nngp" else ntk
-
-
-class Site(NamedTuple):
-    """An activation.
-
-    Attributes
-    ----------
-    weights : Dense, Conv or None
-        The layer with weights right before it.
-    activation : Activation
-    shape : tuple of int
-        Spatial axes.
-    """
-
-    weights: Any
-    activation: Activation
-    shape: Shape
-
-
-def _sites(layers: Sequence[Architecture], shape: Shape) -> list[Site]:
-    """Return the activations in the order in which `_walk` meets them."""
-    found: list[Site] = []
-    for i, layer in enumerate(layers):
-        before = layers[i - 1] if i else None
-        if isinstance(layer, Residual):
-            for branch in (layer.branch, layer.shortcut):
-                found += [] if branch is None else _sites(branch.layers, shape)
-        shape = output_shape(layer, shape)
-        if isinstance(layer, Activation):
-            weights = before if isinstance(before, Dense | Conv) else None
-            found.append(Site(weights, layer, shape))
-    return found
-
-
-class Landmarks(NamedTuple):
-    """Landmarks of an activation.
-
-    Attributes
-    ----------
-    phi, psi : array of shape (*window, a, l) and (*window, b, l)
-        Features of the pixels in their windows; psi is None where the NTK is zero.
-    squares : array of shape (l,)
-        Variances of what the activation takes.
-    value, slope : array of shape (l, l)
-        What whitens the NNGP and NTK features. Behind the last activation `value` whitens the sum
-        of both, and slope is None.
-    """
-
-    phi: Any
-    psi: Any
-    squares: Any
-    value: Any
-    slope: Any
-
-
-class Pending(NamedTuple):
-    """Features in front of an activation that has no landmarks yet, and of its weights."""
-
-    state: Explicit
-
-
-def _walk(
-    layers: Sequence[Architecture], state: Explicit, marks: Iterator[Landmarks | None], kind: str
-) -> Explicit | Pending:
-    """Take features through layers, up to the first activation that has no landmarks."""
-    for i, layer in enumerate(layers):
-        behind = layers[i + 1] if i + 1 < len(layers) else None
-        if isinstance(layer, Dense | Conv) and isinstance(behind, Activation):
-            continue  # its windows' inner products are the activation's
-        if isinstance(layer, Activation):
-            before = layers[i - 1] if i and isinstance(layers[i - 1], Dense | Conv) else None
-            mark = next(marks)
-            if mark is None:
-                return Pending(state)
-            state = _whitened(mark, *_kernels(before, layer, state, mark, kind))
-        elif isinstance(layer, Residual):
-            shortcut = () if layer.shortcut is None else layer.shortcut.layers
-            branches: list[Explicit] = []
-            for branch in (layer.branch.layers, shortcut):
-                found = _walk(branch, state, marks, kind)
-                if isinstance(found, Pending):
-                    return found
-                branches.append(found)
-            state = join(branches)
-        else:
-            state = linear(layer, state)
-    return state
-
-
-def _kernels(
-    weights: Any, activation: Activation, state: Explicit, mark: Landmarks, kind: str
-) -> tuple[jax.Array, jax.Array | None]:
-    """Return NNGP and NTK between pixels behind an activation and its landmarks, (n, *S, l)."""
-    around = windows_of(weights, spatial_shape(state))
-    share, bias = _strength(weights, around.sizes)
-    nngp = share * around.correlate(state.phi, mark.phi) + bias
-    ones = jnp.ones((*around.sizes, 1, 1), state.phi.dtype)
-    squares = jnp.square(state.phi).sum(-1, keepdims=True)
-    variance = share * around.correlate(squares, ones) + bias
-    flat = nngp.reshape(-1, nngp.shape[-1])
-    value, slope = dual(activation, flat, variance.ravel(), mark.squares)
-    value = value.reshape(nngp.shape)
-    tangent = _tangent(weights, share, nngp, state, mark, around) if kind == "ntk" else None
-    if tangent is not None:
-        tangent = tangent * jnp.broadcast_to(slope, flat.shape).reshape(nngp.shape)
-    return value, tangent
-
-
-def _tangent(
-    weights: Any, share: float, nngp: jax.Array, state: Explicit, mark: Landmarks, around: Any
-) -> jax.Array | None:
-    """Return the NTK in front of an activation; None where it is zero."""
-    own = None if weights is None else nngp  # of the weights themselves
-    if state.psi is None:
-        return own
-    tangent = share * around.correlate(state.psi, mark.psi)
-    return tangent if own is None else tangent + own
-
-
-def _strength(weights: Any, sizes: tuple[int, ...]) -> tuple[float, float]:
-    """Return the factor of a window's inner products, and what the bias adds."""
-    if weights is None:
-        return 1.0, 0.0
-    return weights.weight_std**2 / math.prod(sizes), weights.bias_std**2
-
-
-def _whitened(mark: Landmarks, value: jax.Array, tangent: jax.Array | None) -> Explicit:
-    product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
-    return Explicit(
-        product(value, mark.value), None if tangent is None else product(tangent, mark.slope)
-    )
-
-
-def _begin(architecture: Architecture, X: Any) -> Explicit:
-    return Explicit(X.reshape(len(X), *input_shape(architecture)), None)
-
-
-class LayerwisePlan(NamedTuple):
-    """What is fixed beside the landmarks, hashable.
-
-    Attributes
-    ----------
-    architecture : Architecture
-        It begins with the shape of its rows.
-    kind : str
-    n_components : int
-    row_entries : int
-        Bound on the entries that a row takes in `apply`.
-    readout : Readout
-    """
-
-    architecture: Architecture
-    kind: str
-    n_components: int
-    row_entries: int
-    readout: Readout
-
-
-class LayerwiseMap(NamedTuple):
-    """Landmarks of all activations."""
-
-    plan: LayerwisePlan
-    params: tuple[Landmarks, ...]
-
-    @property
-    def n_components(self) -> int:
-        """Number of columns that `apply` returns."""
-        return self.plan.n_components
-
-    @property
-    def row_entries(self) -> int:
-        """Bound on the entries that a row takes in `apply`, its features included."""
-        return self.plan.row_entries
-
-    @property
-    def expected(self) -> None:
-        """None: nothing is cut off."""
-        return None
-
-    def apply(self, X: Any) -> jax.Array:
-        """Return the features of a block of flat rows, in its dtype."""
-        return _apply(self.plan, self.params, dense_rows(X))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _apply(plan: LayerwisePlan, params: tuple[Landmarks, ...], X: jax.Array) -> jax.Array:
-    head, tail = _parts(as_layers(plan.architecture))
-    marks, factors = iter((*params[:-1], None)), plan.readout
-    state = cast(Pending, _walk(head, _begin(plan.architecture, X), marks, plan.kind)).state
-    before = head[-2] if len(head) > 1 and isinstance(head[-2], Dense | Conv) else None
-    value, tangent = _kernels(before, head[-1], state, params[-1], plan.kind)
-    features = _sum(factors, value, tangent)
-    flatten = [layer for layer in tail if isinstance(layer, Flatten)]
-    for layer in (layer for layer in tail if not isinstance(layer, Dense | Flatten)):
-        features = linear(layer, Explicit(features, None)).phi
-    features = jnp.matmul(features, params[-1].value, precision=lax.Precision.HIGHEST)
-    for layer in flatten:  # which takes the features of all pixels
-        features = linear(layer, Explicit(features, None)).phi
-    spare = plan.n_components - features.shape[1] - int(factors.constant > 0)
-    features = jnp.pad(features, ((0, 0), (0, spare)))
-    if factors.constant:
-        column = jnp.full((len(features), 1), math.sqrt(factors.constant), features.dtype)
-        features = jnp.concatenate([features, column], axis=1)
-    return features
-
-
-def _sum(factors: Readout, value: Any, tangent: Any) -> Any:
-    """Return the kernel of the readout, without its constant."""
-    if tangent is None or not factors.tangent:
-        return factors.value * value
-    return factors.value * value + factors.tangent * tangent
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _in_front(
-    plan: LayerwisePlan, marks: tuple[Landmarks, ...], X: jax.Array
-) -> tuple[jax.Array, jax.Array | None]:
-    """Return the features in front of the first activation without landmarks."""
-    head, _ = _parts(as_layers(plan.architecture))
-    start = _begin(plan.architecture, X)
-    return cast(Pending, _walk(head, start, iter((*marks, None)), plan.kind)).state
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _windows(weights: Any, state: Explicit, pixels: jax.Array) -> Explicit:
-    around = windows_of(weights, spatial_shape(state))
-    psi = None if state.psi is None else around.take(state.psi, pixels)
-    return Explicit(around.take(state.phi, pixels), psi)
-
-
 def _choose(
     rng: np.random.Generator,
     plan: LayerwisePlan,
@@ -481,9 +233,9 @@ def _choose(
         at = np.stack(np.unravel_index(pixel, site.shape), axis=1) if site.shape else pixel[:, None]
         count = len(image)
         rows, at = pad_rows(images[image], _IMAGES), pad_rows(at, _IMAGES)
-        state = Explicit(*_in_front(plan, marks, rows))
+        state = Explicit(*in_front(plan, marks, rows))
         found.append(
-            jax.tree.map(lambda a, n=count: np.asarray(a)[:n], _windows(site.weights, state, at))
+            jax.tree.map(lambda a, n=count: np.asarray(a)[:n], windows_at(site.weights, state, at))
         )
     psi = None if found[0].psi is None else np.concatenate([state.psi for state in found])
     return Explicit(np.concatenate([state.phi for state in found]), psi)
@@ -492,35 +244,35 @@ def _choose(
 def _landmarks(site: Site, windows: Explicit, kind: str, factors: Readout | None) -> Landmarks:
     """Compute what the activation makes of its landmarks, in float64, and whiten it."""
     dtype, count = windows.phi.dtype, len(windows.phi)
-    share, bias = _strength(site.weights, windows.phi.shape[1:-1])
-    flat = [None if a is None else a.reshape(count, -1).astype(np.float64) for a in windows]
-    squares = share * np.einsum("ij,ij->i", flat[0], flat[0]) + bias
+    share, bias = strength(site.weights, windows.phi.shape[1:-1])
+    phi, psi = (
+        np.zeros((count, 0)) if a is None else a.reshape(count, -1).astype(np.float64)
+        for a in windows
+    )
+    squares = share * np.einsum("ij,ij->i", phi, phi) + bias
     value, tangent = np.empty((count, count)), np.empty((count, count))
-    trainable = kind == "ntk" and not (flat[1] is None and site.weights is None)
+    own = float(site.weights is not None)  # whether weights add to the NTK
+    trainable = kind == "ntk" and bool(own or psi.shape[1])
     for part in block_slices(count, _PANEL):
-        nngp = share * flat[0][part] @ flat[0].T + bias
+        nngp = share * phi[part] @ phi.T + bias
         with precision(np.float64):
-            found = dual(site.activation, nngp, squares[part], squares)
+            found = dual(site.activation, cast(Any, nngp), squares[part], squares)
         value[part] = found[0]
         if trainable:
-            theta = 0.0 if site.weights is None else nngp
-            if flat[1] is not None:
-                theta = theta + share * flat[1][part] @ flat[1].T
-            tangent[part] = theta * np.asarray(found[1])
-    own, slope = dual_diagonal(site.activation, squares)
-    np.fill_diagonal(value, own)
+            tangent[part] = (own * nngp + share * psi[part] @ psi.T) * np.asarray(found[1])
+    exact, slope = dual_diagonal(site.activation, squares)
+    np.fill_diagonal(value, exact)
     if trainable:
-        theta = 0.0 if site.weights is None else squares
-        if flat[1] is not None:
-            theta = theta + share * np.einsum("ij,ij->i", flat[1], flat[1])
-        np.fill_diagonal(tangent, theta * slope)
+        np.fill_diagonal(tangent, (own * squares + share * np.einsum("ij,ij->i", psi, psi)) * slope)
     pair = value, tangent if trainable else None
     if factors is not None:
-        whitened = _whiten(_sum(factors, *pair), dtype), None
+        whitened = _whiten(readout_kernel(factors, *pair), dtype), None
     else:
         whitened = tuple(None if K is None else _whiten(K, dtype) for K in pair)
-    filters = jax.tree.map(lambda a: np.ascontiguousarray(np.moveaxis(a, 0, -1)), windows)
-    return Landmarks(*filters, squares.astype(dtype), *whitened)
+    first, second = (
+        None if a is None else np.ascontiguousarray(np.moveaxis(a, 0, -1)) for a in windows
+    )
+    return Landmarks(first, second, squares.astype(dtype), *whitened)
 
 
 def _whiten(K: NDArray[np.float64], dtype: np.dtype) -> NDArray:

@@ -120,7 +120,7 @@ class Nystroem(Method):
         landmarks = self._choose(key, target, kind, X, n_components, sample_weight)
         return NystroemMap(NystroemPlan(target, kind, n_components), landmarks)
 
-    def check_target(self, target: Architecture | ZonalKernel) -> None:
+    def _check_target(self, target: Architecture | ZonalKernel) -> None:
         """Take every kernel."""
 
     def _sample_size(self, n_components: int) -> int:

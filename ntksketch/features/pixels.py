@@ -156,7 +156,9 @@ def _(layer: Conv, state: Explicit) -> Explicit:
 @linear.register
 def _(layer: AvgPool, state: Explicit) -> Explicit:
     around = windows_of(layer, spatial_shape(state))
-    return both(lambda a: sum(around.slices(a)) / math.prod(around.sizes), state)
+    return both(
+        lambda a: sum(around.slices(a), jnp.zeros((), a.dtype)) / math.prod(around.sizes), state
+    )
 
 
 @linear.register

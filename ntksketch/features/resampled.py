@@ -104,9 +104,9 @@ class Resampled(Method):
         if ridge is not None and not (real and 0 < float(ridge) < np.inf):
             raise ValueError(f"ridge must be a positive number or None, got {ridge!r}")
 
-    def check_target(self, target: Architecture | ZonalKernel) -> None:
+    def _check_target(self, target: Architecture | ZonalKernel) -> None:
         """Raise ValueError if the method whose columns are kept has no features of a kernel."""
-        resolve_method(self.method).check_target(target)
+        resolve_method(self.method)._check_target(target)
 
     def _sample_size(self, n_components: int) -> int:
         inner = resolve_method(self.method).sample_size(self._count(n_components))

@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from ntksketch.architectures import Activation, Architecture, Dense
-from ntksketch.architectures.layers import as_layers
+from ntksketch.architectures.layers import as_layers, serial
 from ntksketch.architectures.shapes import Window, check_shapes, input_shape, windows
 from ntksketch.architectures.spatial import (
     AvgPool,
@@ -29,7 +29,6 @@ from ntksketch.architectures.spatial import (
     Residual,
     all_layers,
     is_spatial,
-    with_input_shape,
 )
 from ntksketch.kernels.activations import dual, dual_diagonal
 from ntksketch.kernels.propagate import Covariance, dense_covariance, propagate
@@ -124,7 +123,7 @@ def with_input(architecture: Any, X: Any, name: str = "X") -> tuple[Any, Any]:
     known = known.shape if isinstance(known, Input) else None
     if len(shape) in (3, 4):
         if known is None:
-            architecture, known = with_input_shape(architecture, shape[1:]), shape[1:]
+            architecture, known = serial(Input(shape[1:]), architecture), shape[1:]
         elif known != shape[1:]:
             raise ValueError(f"{name} has rows of shape {shape[1:]}, expected {known}")
         X = np.reshape(X, (shape[0], math.prod(known)))

@@ -24,7 +24,8 @@ from ntksketch.estimators.streaming_ridge import _Choice
 from ntksketch.features.gegenbauer import GegenbauerMap
 from ntksketch.features.layered_sketch import LayeredPolynomial
 from ntksketch.features.layered_sketch import Plan as LayeredPlan
-from ntksketch.features.layerwise import LayerwiseMap, LayerwiseNystroem
+from ntksketch.features.layerwise import goes_by_layer
+from ntksketch.features.layerwise_map import LayerwiseMap
 from ntksketch.features.nystroem import AppliedNystroem, NystroemMap
 from ntksketch.features.powers import Monomials
 from ntksketch.features.powers import Params as PowersParams
@@ -221,7 +222,7 @@ def _check_polynomial(feature_map: SketchedMap, width: int) -> None:
 def _check_layerwise(feature_map: LayerwiseMap, width: int) -> None:
     plan, params = feature_map
     resolve_target(plan.architecture, plan.kind)
-    LayerwiseNystroem().check_target(plan.architecture)
+    require(goes_by_layer(plan.architecture), "it has no features layer by layer")
     check_shapes(plan.architecture)
     columns = math.prod(input_shape(plan.architecture))
     require(columns == width, f"images have {columns} numbers, and rows {width}")

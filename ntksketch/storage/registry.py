@@ -10,27 +10,9 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
+from ntksketch import architectures as layers
 from ntksketch import sketches
-from ntksketch.architectures import (
-    Activation,
-    Architecture,
-    AvgPool,
-    Conv,
-    Dense,
-    Erf,
-    Flatten,
-    Gelu,
-    GlobalAvgPool,
-    Input,
-    LastStep,
-    LeakyRelu,
-    Recurrent,
-    Relu,
-    Residual,
-    Reverse,
-    Serial,
-    Sin,
-)
+from ntksketch.architectures import Activation, Architecture, Dense, Serial
 from ntksketch.architectures.spatial import PADDINGS
 from ntksketch.estimators import NTKClassifier, NTKFeatures, NTKRegressor, StreamingRidge
 from ntksketch.estimators.streaming_ridge import _Choice
@@ -45,7 +27,7 @@ from ntksketch.features import (
     Resampled,
     gegenbauer,
     layered_sketch,
-    layerwise,
+    layerwise_map,
     layout,
     nystroem,
     powers,
@@ -99,7 +81,7 @@ MAPS = (
     resampled.ResampledMap,
     nystroem.NystroemMap,
     nystroem.AppliedNystroem,
-    layerwise.LayerwiseMap,
+    layerwise_map.LayerwiseMap,
 )
 
 FEATURE_PARAMETERS = {
@@ -141,9 +123,9 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
     # architectures
     "Dense": (Dense, {"weight_std": float, "bias_std": float}),
     "Serial": (Serial, {"layers": Each(Architecture, least=1)}),
-    "Input": (Input, {"shape": Each(SIZE, 2, 3)}),
+    "Input": (layers.Input, {"shape": Each(SIZE, 2, 3)}),
     "Conv": (
-        Conv,
+        layers.Conv,
         {
             "filter_size": SIZES,
             "stride": SIZES,
@@ -152,11 +134,11 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
             "bias_std": float,
         },
     ),
-    "AvgPool": (AvgPool, {"window_size": SIZES, "stride": (*SIZES, None)}),
-    "GlobalAvgPool": (GlobalAvgPool, {}),
-    "Flatten": (Flatten, {}),
+    "AvgPool": (layers.AvgPool, {"window_size": SIZES, "stride": (*SIZES, None)}),
+    "GlobalAvgPool": (layers.GlobalAvgPool, {}),
+    "Flatten": (layers.Flatten, {}),
     "Recurrent": (
-        Recurrent,
+        layers.Recurrent,
         {
             "weight_std": float,
             "input_std": float,
@@ -165,14 +147,14 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
             "activation": Activation,
         },
     ),
-    "LastStep": (LastStep, {}),
-    "Reverse": (Reverse, {}),
-    "Residual": (Residual, {"branch": Serial, "shortcut": (Serial, None)}),
-    "Relu": (Relu, {}),
-    "LeakyRelu": (LeakyRelu, {"slope": float}),
-    "Erf": (Erf, {}),
-    "Gelu": (Gelu, {}),
-    "Sin": (Sin, {"amplitude": float, "frequency": float, "phase": float}),
+    "LastStep": (layers.LastStep, {}),
+    "Reverse": (layers.Reverse, {}),
+    "Residual": (layers.Residual, {"branch": Serial, "shortcut": (Serial, None)}),
+    "Relu": (layers.Relu, {}),
+    "LeakyRelu": (layers.LeakyRelu, {"slope": float}),
+    "Erf": (layers.Erf, {}),
+    "Gelu": (layers.Gelu, {}),
+    "Sin": (layers.Sin, {"amplitude": float, "frequency": float, "phase": float}),
     # zonal kernels
     "zonal.Network": (NetworkKernel, {"architecture": Architecture, "kind": KIND}),
     "zonal.GammaExponential": (GammaExponential, {"c": float, "gamma": float}),
@@ -369,21 +351,21 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
     ),
     # Nystroem features layer by layer
     "layerwise.Readout": (
-        layerwise.Readout,
+        layerwise_map.Readout,
         dict.fromkeys(("value", "tangent", "constant"), float),
     ),
     "layerwise.Plan": (
-        layerwise.LayerwisePlan,
+        layerwise_map.LayerwisePlan,
         {
             "architecture": Architecture,
             "kind": KIND,
             "n_components": SIZE,
             "row_entries": SIZE,
-            "readout": layerwise.Readout,
+            "readout": layerwise_map.Readout,
         },
     ),
     "layerwise.Landmarks": (
-        layerwise.Landmarks,
+        layerwise_map.Landmarks,
         {
             "phi": FILTERS,
             "psi": (*FILTERS, None),
@@ -393,8 +375,11 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
         },
     ),
     "layerwise.Map": (
-        layerwise.LayerwiseMap,
-        {"plan": layerwise.LayerwisePlan, "params": Each(layerwise.Landmarks, least=1)},
+        layerwise_map.LayerwiseMap,
+        {
+            "plan": layerwise_map.LayerwisePlan,
+            "params": Each(layerwise_map.Landmarks, least=1),
+        },
     ),
     # Nystroem features
     "nystroem.Plan": (

@@ -28,6 +28,9 @@ FUNCTIONS = {Elementwise, FunctionKernel}
 PASSING = {
     "Explicit",  # states and widths that live within a call
     "Widths",
+    "Windows",
+    "Pending",
+    "Site",
     "Projections",
     "Restriction",
     "_Part",
