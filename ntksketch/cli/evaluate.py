@@ -18,7 +18,7 @@ import ntksketch as ntk
 from ntksketch.cli.errors import InputError
 from ntksketch.cli.problem import Problem
 from ntksketch.diagnostics import Estimate, exact_ridge
-from ntksketch.features import METHODS
+from ntksketch.features import METHODS, LayerwiseNystroem
 
 EXACT = "exact kernel ridge"
 RIDGE = 1.0  # of the spectral factor, relative to trace(K)/n
@@ -85,7 +85,7 @@ def named_methods(names: Sequence[str] | None = None) -> dict[str, Any]:
     Parameters
     ----------
     names : sequence of str, default=None
-        Which; None means all.
+        Which; None means all that have features of rows.
 
     Raises
     ------
@@ -97,7 +97,9 @@ def named_methods(names: Sequence[str] | None = None) -> dict[str, Any]:
     for name in names or ():
         if name not in known:
             raise InputError(f"--method {name}: the methods are {', '.join(known)}")
-    return {name: known[name] for name in names} if names else known
+    if names:
+        return {name: known[name] for name in names}
+    return {n: method for n, method in known.items() if not isinstance(method, LayerwiseNystroem)}
 
 
 def count_stages(n_methods: int, n_sizes: int) -> int:
