@@ -34,6 +34,9 @@ FILES = {
         ntk.PolynomialSketch(variant="layered", degree=2, hidden_components=8), n_components=8
     ),
     "resampled": lambda: saved.classifier(ntk.Resampled(), n_components=8),
+    "images": lambda: saved.regressor(
+        "layerwise-nystroem", ntk.cnn(2, shape=(saved.ROWS.shape[1], 1)), n_components=8
+    ),
     "ridge": lambda: ntk.StreamingRidge([0.1, 1.0]).fit(saved.ROWS, saved.TARGETS),
 }
 
