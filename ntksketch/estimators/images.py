@@ -29,7 +29,7 @@ def _checked(X: Any, name: str) -> NDArray:
 
 
 def _images(X: NDArray, shape: Sequence[int] | None, name: str) -> NDArray:
-    """Return images of shape (n, ..., channels)."""
+    """Return what `_checked` gave as images of shape (n, ..., channels)."""
     if X.ndim > 2:
         if shape is not None and X.shape[1:] != tuple(shape):
             raise ValueError(f"{name}: X has images of shape {X.shape[1:]}, expected {shape}")

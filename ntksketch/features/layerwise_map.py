@@ -67,18 +67,22 @@ class Site(NamedTuple):
     shape: Shape
 
 
+def weights_before(layers: Sequence[Architecture], i: int) -> Dense | Conv | None:
+    """Return the layer with weights right before layer i, whose landmarks are its filters."""
+    before = layers[i - 1] if i else None
+    return before if isinstance(before, Dense | Conv) else None
+
+
 def sites_of(layers: Sequence[Architecture], shape: Shape) -> list[Site]:
     """Return the activations in the order in which `_walk` meets them."""
     found: list[Site] = []
     for i, layer in enumerate(layers):
-        before = layers[i - 1] if i else None
         if isinstance(layer, Residual):
             for branch in (layer.branch, layer.shortcut):
                 found += [] if branch is None else sites_of(branch.layers, shape)
         shape = output_shape(layer, shape)
         if isinstance(layer, Activation):
-            weights = before if isinstance(before, Dense | Conv) else None
-            found.append(Site(weights, layer, shape))
+            found.append(Site(weights_before(layers, i), layer, shape))
     return found
 
 
@@ -118,11 +122,10 @@ def _walk(
         if isinstance(layer, Dense | Conv) and isinstance(behind, Activation):
             continue  # its windows' inner products are the activation's
         if isinstance(layer, Activation):
-            before = layers[i - 1] if i and isinstance(layers[i - 1], Dense | Conv) else None
             mark = next(marks)
             if mark is None:
                 return Pending(state)
-            state = _whitened(mark, *_kernels(before, layer, state, mark, kind))
+            state = _whitened(mark, *_kernels(weights_before(layers, i), layer, state, mark, kind))
         elif isinstance(layer, Residual):
             shortcut = () if layer.shortcut is None else layer.shortcut.layers
             branches: list[Explicit] = []
@@ -238,9 +241,8 @@ def _apply(plan: LayerwisePlan, params: Any, X: jax.Array) -> jax.Array:
     last, factors = params[-1], plan.readout
     marks: Iterator[Landmarks | None] = iter([*params[:-1], None])
     state = cast(Pending, _walk(head, _begin(plan.architecture, X), marks, plan.kind)).state
-    *_, before, activation = (None, *head)
-    before = before if isinstance(before, Dense | Conv) else None
-    value, tangent = _kernels(before, cast(Activation, activation), state, last, plan.kind)
+    weights = weights_before(head, len(head) - 1)
+    value, tangent = _kernels(weights, head[-1], state, last, plan.kind)
     features = readout_kernel(factors, value, tangent)
     flatten = [layer for layer in tail if isinstance(layer, Flatten)]
     for layer in (layer for layer in tail if not isinstance(layer, Dense | Flatten)):
