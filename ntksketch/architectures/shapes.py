@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ntksketch.architectures.activations import Activation
@@ -165,6 +166,45 @@ def _(layer: Residual, shape: Shape) -> Shape:
             f"the branches of {layer} leave shapes {branch} and {other}, which cannot be added"
         )
     return branch
+
+
+def fold(
+    layers: Sequence[Architecture],
+    state: Any,
+    rule: Callable[[Any, Any, Shape], Any],
+    add: Callable[[list[Any]], Any],
+    shape: Shape = (),
+) -> Any:
+    """Carry a state through layers, those inside residual sums as well.
+
+    Parameters
+    ----------
+    layers : sequence of Architecture
+        The layers, in the order in which they are applied.
+    state : object
+        What the first takes.
+    rule : callable
+        Takes a layer that is no sum, the state in front of it and its spatial axes there; returns
+        the state behind it.
+    add : callable
+        Takes the states behind the branches of a residual sum; returns that of the sum.
+    shape : tuple of int, default=()
+        Spatial axes in front.
+
+    Returns
+    -------
+    object
+        The state behind the last layer.
+    """
+    for layer in layers:
+        if isinstance(layer, Residual):
+            shortcut = () if layer.shortcut is None else layer.shortcut.layers
+            branches = (layer.branch.layers, shortcut)
+            state = add([fold(branch, state, rule, add, shape) for branch in branches])
+        else:
+            state = rule(layer, state, shape)
+        shape = output_shape(layer, shape)
+    return state
 
 
 def check_shapes(architecture: Architecture) -> None:

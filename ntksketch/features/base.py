@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import jax
 from numpy.typing import NDArray
 
-from ntksketch.architectures import Architecture
+from ntksketch.architectures import Architecture, Recurrent
 from ntksketch.architectures.layers import short_repr
-from ntksketch.architectures.spatial import is_spatial
+from ntksketch.architectures.spatial import all_layers, is_spatial
 from ntksketch.kernels import ZonalKernel, resolve_target
 from ntksketch.kernels.pixels import with_input
 
@@ -42,6 +42,14 @@ class FeatureMap(Protocol):
         ...
 
     def _replace(self, **fields: Any) -> Any: ...
+
+
+def check_layers(method: Method, target: Any) -> None:
+    """Raise ValueError if a network has layers that no method goes through one by one."""
+    if is_spatial(target) and any(isinstance(x, Recurrent) for x in all_layers(target)):
+        raise ValueError(
+            f"{method} has no features of {target}, which is recurrent: take method='nystroem'"
+        )
 
 
 class Method:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,13 +12,29 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ntksketch.architectures import Architecture, Dense, Relu
+from ntksketch.architectures import Activation, Architecture, Conv, Dense, Input, Relu
+from ntksketch.architectures.layers import as_layers
+from ntksketch.architectures.shapes import Shape, fold
+from ntksketch.architectures.spatial import all_layers, is_spatial
+from ntksketch.features.pixels import (
+    Tracked,
+    as_pixels,
+    as_rows,
+    by_row,
+    hidden_of_pixels,
+    join_tracked,
+    join_widths,
+    pixels_of,
+    split_first,
+)
 from ntksketch.features.polynomials import column_shares, divide_columns, fit_polynomial
 from ntksketch.features.products import Identity
 from ntksketch.features.sketched_map import SketchedMap, reciprocal_norms
+from ntksketch.features.state import Explicit, Widths, linear, linear_widths
 from ntksketch.kernels import ZonalKernel
 from ntksketch.kernels.dual import kappa0, kappa1
-from ntksketch.kernels.zonal import FunctionKernel, profile, split_input, zonal_form
+from ntksketch.kernels.propagate import Variance
+from ntksketch.kernels.zonal import FunctionKernel, profile, zonal_form
 from ntksketch.sketches import SRHT, TensorSRHT, TreeSketch
 from ntksketch.sketches.draws import generator
 from ntksketch.sketches.tree_sketch import BASES
@@ -57,43 +74,54 @@ class Plan(NamedTuple):
     row_entries: int
 
     @property
-    def first(self) -> Dense | None:
+    def first(self) -> Dense | Input | None:
         """The layer that rows go through first."""
-        return split_input(self.architecture)[0]
+        return split_first(self.architecture)[0]
 
     @property
-    def expected(self) -> ZonalKernel:
-        """The kernel that the features approach as columns grow in number."""
+    def expected(self) -> ZonalKernel | None:
+        """The kernel that the features approach as columns grow in number, if it is zonal."""
+        if isinstance(self.first, Input):
+            return None
         return LayeredPolynomial(self.architecture, self.kind, self.value, self.slope)
 
     def project(self, params: Any, rows: Any) -> Any:
-        """Sketch the rows."""
-        return params[0].apply(rows)
+        """Sketch the rows, or each pixel."""
+        return by_row(params[0].apply, rows)
 
     def finish(self, params: Any, projected: Any, squares: jax.Array) -> jax.Array:
-        """Go through the layers; phi has unit rows up to errors, psi is relative to their norms."""
-        inverse = reciprocal_norms(squares)[:, None]
-        _, layers, gaussian = params
-        rest = split_input(self.architecture)[1]
-        phi = projected * inverse
-        psi, deviation = phi if self.first is not None else None, 1.0
-        for layer, drawn in zip(rest, layers, strict=True):
+        """Go through the layers, and to the number of columns with a Gaussian matrix."""
+        first, rest = split_first(self.architecture)
+        drawn, gaussian = iter(params[1]), params[2]
+
+        def behind(layer: Architecture, state: Tracked, shape: Shape) -> Tracked:
             if isinstance(layer, Relu):
-                if psi is not None:
-                    steps = _mix(drawn.slope, self.slope, self.slope_columns, phi)
-                    psi = drawn.product.apply(psi, steps)
-                phi = _mix(drawn.value, self.value, self.value_columns, phi)
-            elif isinstance(layer, Dense):
-                deviation *= layer.weight_std
-                parts = [phi * np.asarray(deviation, phi.dtype)]
-                if psi is not None:
-                    parts.append(psi * np.asarray(layer.weight_std, phi.dtype))
-                psi = drawn.apply(jnp.concatenate(parts, axis=1))
-        features = phi * np.asarray(deviation, phi.dtype)
-        if self.kind == "ntk" and psi is not None:
-            features = psi
-        product = jnp.matmul(features, gaussian, precision=jax.lax.Precision.HIGHEST)
-        return product * (squares[:, None] * inverse)
+                found = self._activate(next(drawn), state)
+            else:
+                found = linear(layer, state.features)
+                if isinstance(layer, Dense | Conv) and state.features.psi is not None:
+                    found = found._replace(psi=by_row(next(drawn).apply, found.psi))
+            return state.behind(layer, found)
+
+        psi = projected if isinstance(first, Dense) else None
+        variance = Variance(squares, jnp.zeros_like(squares))
+        start = Tracked(Explicit(projected, psi), variance)
+        phi, psi = fold(rest, start, behind, join_tracked, pixels_of(first)).features
+        features = psi if self.kind == "ntk" and psi is not None else phi
+        return jnp.matmul(features, gaussian, precision=jax.lax.Precision.HIGHEST)
+
+    def _activate(self, drawn: ReluParams, state: Tracked) -> Explicit:
+        """Return the features behind a rectifier, of cosines between rows or pixels."""
+        phi, psi = state.features
+        # behind pools the variance is that of the features, since the exact one takes pairs
+        squares = jnp.square(phi).sum(-1) if state.variance is None else state.variance.nngp
+        inverse = reciprocal_norms(squares)[..., None]
+        unit = as_rows(phi * inverse)
+        if psi is not None and drawn.slope is not None and drawn.product is not None:
+            steps = _mix(drawn.slope, self.slope, self.slope_columns, unit)
+            psi = as_pixels(drawn.product.apply(as_rows(psi), steps), psi)
+        value = as_pixels(_mix(drawn.value, self.value, self.value_columns, unit), phi)
+        return Explicit(value * (squares[..., None] * inverse), psi)
 
 
 @dataclass(frozen=True)
@@ -153,34 +181,53 @@ def draw_layered(
             f"variant='layered' needs the layers of a network, got {target}; take "
             "variant='one-shot'"
         )
-    zonal_form(target, kind)
-    first, rest = split_input(target)
-    n_inputs = X.shape[1] + bool(first is not None and first.bias_std)
+    if not is_spatial(target):
+        zonal_form(target, kind)
+    for layer in all_layers(target):
+        if isinstance(layer, Activation) and not isinstance(layer, Relu):
+            raise ValueError(
+                f"variant='layered' has polynomials of the rectifier's functions, and {target} "
+                f"has {layer}: take method='nystroem' or 'random-features'"
+            )
+    first, rest = split_first(target)
+    n_inputs = first.shape[-1] if isinstance(first, Input) else X.shape[1]
+    n_inputs += isinstance(first, Dense) and bool(first.bias_std)
     plan = _make_plan(method, target, kind, n_inputs, n_components)
     key, input_key, last_key = jax.random.split(key, 3)
     h, dtype = plan.n_hidden, X.dtype
     sketch, width = Identity(), n_inputs
     if n_inputs > h:
         sketch, width = BASES[method.base].init(input_key, n_inputs, h, dtype), h
-    layers, phi, psi = [], width, width if first is not None else 0
-    for layer in rest:
-        key, subkey = jax.random.split(key)
+    drawn: list[Any] = []
+
+    def behind(layer: Architecture, widths: Widths, shape: Shape) -> Widths:
+        nonlocal key
         if isinstance(layer, Relu):
-            layers.append(_init_relu(subkey, method, plan, phi, psi, dtype))
-            phi, psi = h, h if psi else 0
-        else:
-            layers.append(SRHT.init(subkey, phi + psi, h, dtype))
-            psi = h
+            key, subkey = jax.random.split(key)
+            drawn.append(_init_relu(subkey, method, plan, *widths, dtype))
+            return Widths(h, h if widths.psi else 0)
+        found = linear_widths(layer, widths, shape)
+        if isinstance(layer, Dense | Conv) and widths.psi:
+            key, subkey = jax.random.split(key)
+            drawn.append(SRHT.init(subkey, found.psi, h, dtype))
+            found = found._replace(psi=h)
+        return found
+
+    start = Widths(width, width if isinstance(first, Dense) else 0)
+    phi, psi = fold(rest, start, behind, join_widths, pixels_of(first))
     gaussian = generator(last_key).standard_normal((psi if kind == "ntk" else phi, n_components))
     gaussian *= n_components**-0.5
-    return SketchedMap(plan, (sketch, tuple(layers), gaussian.astype(dtype)))
+    return SketchedMap(plan, (sketch, tuple(drawn), gaussian.astype(dtype)))
 
 
 def _make_plan(
     method: PolynomialSketch, target: Architecture, kind: str, n_inputs: int, n_components: int
 ) -> Plan:
     h = method.hidden_components
-    h = max(n_components, _LEAST_HIDDEN) if h is None else int(h)
+    if h is None:
+        of_pixels = is_spatial(target)
+        h = hidden_of_pixels(n_components) if of_pixels else max(n_components, _LEAST_HIDDEN)
+    h = int(h)
     degree = int(method.degree)
     value = fit_polynomial(FunctionKernel(kappa1), degree, method.coefficients)
     slope = fit_polynomial(FunctionKernel(kappa0), degree - 1, method.coefficients)
@@ -195,11 +242,30 @@ def _make_plan(
             )
         return tuple(divide_columns(shares, h).items()) if shares else ()
 
-    padded = 1 << (2 * h).bit_length()
-    entries = 2 * n_inputs + (2 * degree + 12) * padded + 2 * n_components
+    entries = 2 * n_inputs + _row_entries(target, n_inputs, h, degree) + 2 * n_components
     return Plan(
         target, kind, value, slope, columns(value), columns(slope), h, n_components, entries
     )
+
+
+def _row_entries(target: Architecture, n_inputs: int, h: int, degree: int) -> int:
+    """Bound the entries that a row takes in the layer where most exist at a time.
+
+    Each sketch of phi or psi keeps its columns to the end, and one at a time is padded to a power
+    of two: what a transform reads, writes and works in.
+    """
+    most = 0
+
+    def behind(layer: Architecture, widths: Widths, shape: Shape) -> Widths:
+        nonlocal most
+        found = Widths(h, h) if isinstance(layer, Relu) else linear_widths(layer, widths, shape)
+        wide = max(*widths, *found, 2 * h)
+        padded = 1 << (wide - 1).bit_length()
+        most = max(most, math.prod(shape) * (3 * padded + sum(found) + (4 * degree + 12) * h))
+        return Widths(found.phi, h) if isinstance(layer, Dense | Conv) else found
+
+    fold(as_layers(target), Widths(n_inputs, 0), behind, join_widths)
+    return most
 
 
 def _init_relu(

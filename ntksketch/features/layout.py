@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ntksketch.architectures import Activation, Architecture, Rectifier
+from ntksketch.architectures import Activation, Architecture, Dense, Rectifier
 from ntksketch.architectures.layers import as_layers
+from ntksketch.architectures.shapes import Shape, fold
+from ntksketch.architectures.spatial import AvgPool, GlobalAvgPool, all_layers
+from ntksketch.features.pixels import hidden_of_pixels, join_widths
 from ntksketch.features.state import Widths, linear_widths
 
 if TYPE_CHECKING:
@@ -56,8 +60,9 @@ class Plan(NamedTuple):
     layouts : tuple of ActivationLayout
         One for each activation.
     width : int
-        Number of columns of the layouts; more than `n_components` only where every part has just
-        one or two, which are then folded.
+        Number of columns of the layouts. It differs from `n_components`, to which they are then
+        folded, where every part has just one or two columns, and where layers behind the last
+        activation multiply them.
     n_components : int
         Number of columns that come out.
     row_entries : int
@@ -87,21 +92,17 @@ def make_plan(
     ValueError
         If `n_components` is too small; the message has the smallest that works.
     """
-
-    def layouts(n: int) -> tuple[ActivationLayout, ...] | None:
-        return _layouts(method, architecture, kind, n_features, n)
-
-    width, found = n_components, layouts(n_components)
-    while found is None:
-        width += 1
-        found = layouts(width)
+    tried = n_components
+    while (found := _layouts(method, architecture, kind, n_features, tried)) is None:
+        tried += 1
+    layouts, width = found
     if method.product == "exact" and width > n_components:
         raise ValueError(
             f"n_components={n_components} is too small for {method} on {architecture} with "
             f"{n_features} columns and kind={kind!r}; the smallest that works is {width}"
         )
-    entries = _row_entries(architecture, found, n_features) + n_components
-    return Plan(method, architecture, kind, found, width, n_components, entries)
+    entries = _row_entries(architecture, layouts, n_features) + width + n_components
+    return Plan(method, architecture, kind, layouts, width, n_components, entries)
 
 
 def _row_entries(
@@ -112,16 +113,20 @@ def _row_entries(
     Besides its columns, twice, an activation takes three copies of psi padded to a power of two:
     what a transform reads, writes and works in.
     """
-    widths, entries, remaining = Widths(n_features, 0), n_features, iter(layouts)
-    for layer in as_layers(architecture):
+    entries, remaining = n_features, iter(layouts)
+
+    def behind(layer: Architecture, widths: Widths, shape: Shape) -> Widths:
+        nonlocal entries
         if not isinstance(layer, Activation):
-            widths = linear_widths(layer, widths)
-            continue
+            return linear_widths(layer, widths, shape)
         layout = next(remaining)
-        if layout.signed:
-            entries += 3 * (1 << (widths.psi - 1).bit_length())
-        widths = layout.widths
-        entries += 2 * (widths.phi + widths.psi)
+        own = 3 * (1 << (widths.psi - 1).bit_length()) if layout.signed else 0
+        # windows of pixels are copied, those of a vector are itself
+        own += 2 * (widths.phi + widths.psi) if shape else 0
+        entries += math.prod(shape) * (own + 2 * sum(layout.widths))
+        return layout.widths
+
+    fold(as_layers(architecture), Widths(n_features, 0), behind, join_widths)
     return entries
 
 
@@ -131,28 +136,26 @@ def _layouts(
     kind: str,
     n_features: int,
     n_components: int,
-) -> tuple[ActivationLayout, ...] | None:
-    """Return the layout of every activation, or None if the columns do not suffice."""
-    layers = as_layers(architecture)
-    positions = [i for i, layer in enumerate(layers) if isinstance(layer, Activation)]
-    if not positions:
+) -> tuple[tuple[ActivationLayout, ...], int] | None:
+    """Return the layout of every activation and what comes out, or None if columns are too few."""
+    total = sum(isinstance(layer, Activation) for layer in all_layers(architecture))
+    if not total:
         raise ValueError(
             f"{architecture} has no Relu or other activation: its kernel is linear, use the rows "
             "as they are"
         )
-    widths = Widths(n_features, 0)
+    layers, tail = as_layers(architecture), _tail(architecture)
     layouts: list[ActivationLayout] = []
-    for i, layer in enumerate(layers):
-        if i not in positions:
-            widths = linear_widths(layer, widths)
-            continue
+
+    def behind(layer: Architecture, widths: Any, shape: Shape) -> Any:
+        if widths is None or not isinstance(layer, Activation):
+            return widths and linear_widths(layer, widths, shape)
         if kind == "nngp":
             widths = Widths(widths.phi, 0)
-        if i == positions[-1]:
-            layout = _output_layout(method, layer, widths, layers[i + 1 :], kind, n_components)
+        if tail is not None and len(layouts) == total - 1:
+            layout = _output_layout(method, layer, widths, tail, kind, n_components)
         else:
-            remaining = len(positions) - len(layouts)
-            target = _hidden_components(method, widths, remaining, n_components)
+            target = _hidden_components(method, widths, total - len(layouts), n_components, shape)
             layout = _divide(method, layer, widths, target, 1)
             if layout is None and method.hidden_components is not None:
                 raise ValueError(
@@ -162,16 +165,38 @@ def _layouts(
         if layout is None:
             return None
         layouts.append(layout)
-        widths = layout.widths
-    return tuple(layouts)
+        return layout.widths
+
+    def add(branches: list[Any]) -> Any:
+        return None if None in branches else join_widths(branches)
+
+    widths = fold(layers, Widths(n_features, 0), behind, add)
+    if widths is None:
+        return None
+    return tuple(layouts), widths.phi if kind == "nngp" else widths.psi
+
+
+def _tail(architecture: Architecture) -> tuple[Architecture, ...] | None:
+    """Return what is behind the last activation, or None if the columns there cannot be counted."""
+    layers = as_layers(architecture)
+    tail: list[Architecture] = []
+    for layer in reversed(layers):
+        if isinstance(layer, Activation):
+            return tuple(reversed(tail))
+        tail.append(layer)
+        if not isinstance(layer, Dense | AvgPool | GlobalAvgPool):
+            break
+    return None
 
 
 def _hidden_components(
-    method: RandomFeatures, widths: Widths, remaining: int, n_components: int
+    method: RandomFeatures, widths: Widths, remaining: int, n_components: int, shape: Shape
 ) -> int:
     """Return the number of columns after a hidden activation."""
     if method.hidden_components is not None:
         return int(method.hidden_components)
+    if shape:
+        return hidden_of_pixels(n_components)
     if not method.variance_reduction and method.product != "exact":
         return n_components
     if method.product != "exact" or not widths.psi:

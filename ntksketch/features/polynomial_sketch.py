@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from ntksketch.architectures import Architecture
-from ntksketch.features.base import FeatureMap, Method
+from ntksketch.architectures.spatial import is_spatial
+from ntksketch.features.base import FeatureMap, Method, check_layers
 from ntksketch.features.layered_sketch import draw_layered
 from ntksketch.features.polynomials import FITS, fit_polynomial
 from ntksketch.features.powers import draw_powers, make_plan
@@ -104,6 +105,15 @@ class PolynomialSketch(Method):
             Largest power of kappa1's polynomial, even: 2p + 2; that of kappa0 has one less.
         """
         return cls(degree, "layered", "taylor", "osnap", False)
+
+    def _check_target(self, target: Architecture | ZonalKernel) -> None:
+        """Raise ValueError for images unless they are taken layer by layer."""
+        check_layers(self, target)
+        if self.variant == "one-shot" and is_spatial(target):
+            raise ValueError(
+                f"variant='one-shot' takes kernels of the cosine, and {target} works on images or "
+                "signals: take variant='layered'"
+            )
 
     def _draw(
         self,

@@ -5,24 +5,36 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 
-from ntksketch.architectures import Activation, Architecture, Rectifier
+from ntksketch.architectures import Activation, Architecture, Input, Rectifier
 from ntksketch.architectures.layers import as_layers
+from ntksketch.architectures.shapes import Shape, fold
+from ntksketch.architectures.spatial import is_spatial
 from ntksketch.features.activations import pair_shares, slopes, values
-from ntksketch.features.base import Method
+from ntksketch.features.base import Method, check_layers
 from ntksketch.features.directions import SAMPLINGS, sample_directions
 from ntksketch.features.layout import ActivationLayout, Plan, in_pairs, make_plan
+from ntksketch.features.pixels import (
+    Tracked,
+    as_pixels,
+    as_rows,
+    both,
+    join_tracked,
+    join_widths,
+    pixels_of,
+    start_tracked,
+)
 from ntksketch.features.products import PRODUCTS, init_linear, init_product
 from ntksketch.features.state import Explicit, Widths, linear, linear_widths
 from ntksketch.kernels import ZonalKernel
-from ntksketch.kernels.gram import squared_norms
-from ntksketch.kernels.propagate import Variance, propagate_variance
+from ntksketch.kernels.gram import dense_rows, squared_norms
+from ntksketch.kernels.propagate import Variance
 from ntksketch.sketches import CountSketch
 
 
@@ -118,6 +130,15 @@ class RandomFeatures(Method):
         """
         return cls("leverage", "tensor-srht", False, relu_fraction)
 
+    def _check_target(self, target: Architecture | ZonalKernel) -> None:
+        """Raise ValueError for recurrent networks, and for images where products grow."""
+        check_layers(self, target)
+        if is_spatial(target) and self.product == "exact":
+            raise ValueError(
+                f"{self} multiplies the columns of windows without end: take "
+                "product='tensor-srht' or 'tensor-sketch' for images and signals"
+            )
+
     def _draw(
         self,
         key: jax.Array,
@@ -133,20 +154,23 @@ class RandomFeatures(Method):
                 "method='gegenbauer' or method='nystroem'"
             )
         plan = make_plan(self, target, kind, X.shape[1], n_components)
-        key, fold_key = jax.random.split(key)
-        widths, params, layouts = Widths(X.shape[1], 0), [], iter(plan.layouts)
-        for layer in as_layers(target):
+        key, last_key = jax.random.split(key)
+        params: list[ActivationParams] = []
+
+        def draw(layer: Architecture, widths: Widths, shape: Shape) -> Widths:
+            nonlocal key
             if not isinstance(layer, Activation):
-                widths = linear_widths(layer, widths)
-                continue
-            layout = next(layouts)
+                return linear_widths(layer, widths, shape)
+            layout = plan.layouts[len(params)]
             key, subkey = jax.random.split(key)
             params.append(_init_activation(subkey, self, layer, layout, widths, X.dtype))
-            widths = layout.widths
-        fold = None
-        if plan.width > n_components:
-            fold = CountSketch.init(fold_key, plan.width, n_components, X.dtype)
-        return RandomFeatureMap(plan, (*params, fold))
+            return layout.widths
+
+        fold(as_layers(target), Widths(X.shape[1], 0), draw, join_widths)
+        last = None
+        if plan.width != n_components:
+            last = CountSketch.init(last_key, plan.width, n_components, X.dtype)
+        return RandomFeatureMap(plan, (*params, last))
 
 
 class ActivationParams(NamedTuple):
@@ -214,10 +238,10 @@ class RandomFeatureMap(NamedTuple):
         """Return the features of a block of rows, shape (n, n_components), in its dtype.
 
         Dense rows go through one compiled function. Of CSR rows the first layer's products are
-        taken on the host, without densifying them.
+        taken on the host, without densifying them, unless they are images.
         """
-        if not sp.issparse(X):
-            return _apply_dense(self.plan, self.params, X)
+        if not sp.issparse(X) or is_spatial(self.plan.architecture):
+            return _apply_dense(self.plan, self.params, dense_rows(X))
         projections = _project(self.params[0], _input_state(self.plan, X))
         return _apply_projected(self.plan, self.params, projections, squared_norms(X))
 
@@ -336,42 +360,55 @@ def _rescale(state: Explicit, variance: Variance) -> Explicit:
     def scaled(features: Any, target: jax.Array) -> Any:
         if features is None:
             return None
-        norms = jnp.einsum("ij,ij->i", features, features)
+        norms = jnp.einsum("...j,...j->...", features, features)
         positive = norms > 0
         factor = jnp.where(positive, jnp.sqrt(target / jnp.where(positive, norms, 1)), 0)
-        return features * factor[:, None]
+        return features * factor[..., None]
 
     return Explicit(scaled(state.phi, variance.nngp), scaled(state.psi, variance.ntk))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply_dense(plan: Plan, params: Any, X: jax.Array) -> jax.Array:
-    projections = _project(params[0], _input_state(plan, X))
-    return _finish(plan, params, projections, jnp.einsum("ij,ij->i", X, X))
+    layers = as_layers(plan.architecture)
+    shape = pixels_of(layers[0])
+    if isinstance(layers[0], Input):
+        X, layers = X.reshape(-1, *layers[0].shape), layers[1:]
+    return _finish(plan, params, layers, start_tracked(X), shape)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply_projected(
     plan: Plan, params: Any, projections: Projections, norms: jax.Array
 ) -> jax.Array:
-    return _finish(plan, params, projections, norms)
+    start = Tracked(projections, Variance(norms, jnp.zeros_like(norms)))
+    return _finish(plan, params, as_layers(plan.architecture), start, ())
 
 
-def _finish(plan: Plan, params: Any, projections: Projections, norms: jax.Array) -> jax.Array:
-    """Go through the layers from the first activation's projections to the features."""
-    variance, position = Variance(norms, jnp.zeros_like(norms)), 0
-    state: Explicit | None = None
-    for layer in as_layers(plan.architecture):
-        variance = propagate_variance(layer, variance)
+def _finish(plan: Plan, params: Any, layers: Any, start: Tracked, shape: Shape) -> jax.Array:
+    """Go through the layers, from rows or from the first activation's projections of them."""
+    position = 0
+
+    def behind(layer: Architecture, state: Tracked, shape: Shape) -> Tracked:
+        nonlocal position
+        features = state.features
         if not isinstance(layer, Activation):
-            state = None if state is None else linear(layer, state)
-            continue
-        if state is not None:
-            projections = _project(params[position], state)
-        state = _activate(plan.method, layer, plan.layouts[position], params[position], projections)
+            projected = isinstance(features, Projections)
+            return state.behind(layer, features if projected else linear(layer, features))
+        drawn, layout = params[position], plan.layouts[position]
         position += 1
-        if plan.method.variance_reduction and position < len(plan.layouts):
-            state = _rescale(state, variance)
-    phi, psi = cast(Explicit, state)
+        projections = features
+        if isinstance(features, Explicit):
+            projections = _project(drawn, both(as_rows, features))
+        found = _activate(plan.method, layer, layout, drawn, projections)
+        if isinstance(features, Explicit):
+            found = both(functools.partial(as_pixels, like=features.phi), found)
+        state = state.behind(layer, found)
+        rescaled = plan.method.variance_reduction and position < len(plan.layouts)
+        if rescaled and state.variance is not None:
+            state = state._replace(features=_rescale(found, state.variance))
+        return state
+
+    phi, psi = fold(layers, start, behind, join_tracked, shape).features
     features = phi if plan.kind == "nngp" else psi
     return features if params[-1] is None else params[-1].apply(features)

@@ -9,17 +9,17 @@ import jax
 import jax.numpy as jnp
 import scipy.sparse as sp
 
-from ntksketch.architectures import Dense
+from ntksketch.architectures import Dense, Input
 from ntksketch.features.state import Explicit, linear
 from ntksketch.kernels import ZonalKernel
-from ntksketch.kernels.gram import squared_norms
+from ntksketch.kernels.gram import dense_rows, squared_norms
 
 
 class Plan(Protocol):
     """What is fixed before anything is drawn: hashable, so that compiled code is shared."""
 
     @property
-    def first(self) -> Dense | None:
+    def first(self) -> Dense | Input | None:
         """The layer that rows go through first."""
         ...
 
@@ -43,7 +43,7 @@ class Plan(Protocol):
         ...
 
     def finish(self, params: Any, projected: Any, squares: jax.Array) -> jax.Array:
-        """Return the features from what is linear in the rows, and their squared norms."""
+        """Return the features from what is linear in the rows or pixels, and their squares."""
         ...
 
 
@@ -72,10 +72,10 @@ class SketchedMap(NamedTuple):
         """Return the features of a block of rows, shape (n, n_components), in its dtype.
 
         Dense rows go through one compiled function. The sketches that are linear in CSR rows are
-        computed on the host, without densifying wide rows.
+        computed on the host, without densifying wide rows, unless they are images.
         """
-        if not sp.issparse(X):
-            return _apply_dense(self.plan, self.params, X)
+        if not sp.issparse(X) or isinstance(self.plan.first, Input):
+            return _apply_dense(self.plan, self.params, dense_rows(X))
         rows = _input_rows(self.plan, X)
         projected = self.plan.project(self.params, rows)
         return _finish(self.plan, self.params, projected, squared_norms(rows))
@@ -88,14 +88,14 @@ def reciprocal_norms(squares: jax.Array) -> jax.Array:
 
 
 def _input_rows(plan: Plan, X: Any) -> Any:
-    """Return the rows after the first Dense layer."""
+    """Return the rows after the first Dense layer, or as images."""
     return X if plan.first is None else linear(plan.first, Explicit(X, None)).phi
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply_dense(plan: Plan, params: Any, X: jax.Array) -> jax.Array:
     rows = _input_rows(plan, X)
-    squares = jnp.einsum("ij,ij->i", rows, rows)
+    squares = jnp.einsum("...j,...j->...", rows, rows)
     return plan.finish(params, plan.project(params, rows), squares)
 
 

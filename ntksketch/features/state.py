@@ -45,8 +45,8 @@ def linear(layer: Architecture, state: Explicit) -> Explicit:
 
 
 @functools.singledispatch
-def linear_widths(layer: Architecture, widths: Widths) -> Widths:
-    """Return the widths after a linear layer."""
+def linear_widths(layer: Architecture, widths: Widths, shape: tuple[int, ...] = ()) -> Widths:
+    """Return the widths after a linear layer, of an input with these spatial axes."""
     raise NotImplementedError(f"the explicit view has no linear rule for {type(layer).__name__}")
 
 
@@ -61,7 +61,7 @@ def _(layer: Dense, state: Explicit) -> Explicit:
 
 
 @linear_widths.register
-def _(layer: Dense, widths: Widths) -> Widths:
+def _(layer: Dense, widths: Widths, shape: tuple[int, ...] = ()) -> Widths:
     phi = widths.phi + bool(layer.bias_std)
     return Widths(phi, phi + widths.psi)
 

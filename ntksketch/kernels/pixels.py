@@ -31,7 +31,14 @@ from ntksketch.architectures.spatial import (
     is_spatial,
 )
 from ntksketch.kernels.activations import dual, dual_diagonal
-from ntksketch.kernels.propagate import Covariance, dense_covariance, propagate
+from ntksketch.kernels.propagate import (
+    Covariance,
+    Variance,
+    dense_covariance,
+    dense_variance,
+    propagate,
+    propagate_variance,
+)
 
 _POOLS = (AvgPool, GlobalAvgPool)
 
@@ -215,6 +222,24 @@ def _(layer: Conv, state: Any, mixed_later: bool) -> Any:
     wrap = layer.padding == "circular"
     averages = _averages(state, along, wrap, together=True)
     return dense_covariance(layer.weight_std, layer.bias_std, averages)
+
+
+@propagate_variance.register
+def _(layer: Conv, state: Variance) -> Variance:
+    """Average pixels (n, *S) with themselves, which needs no pairs."""
+    along = windows(layer, state.nngp.shape[1:])
+    average = functools.partial(
+        _average,
+        along=along,
+        axes=[(1 + i,) for i in range(len(along))],
+        wrap=layer.padding == "circular",
+    )
+    return dense_variance(layer.weight_std, layer.bias_std, Variance(*map(average, state)))
+
+
+@propagate_variance.register
+def _(layer: Flatten, state: Variance) -> Variance:
+    return Variance(*(a.mean(tuple(range(1, a.ndim))) for a in state))
 
 
 @step.register

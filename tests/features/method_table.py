@@ -1,5 +1,6 @@
 """One table of all feature methods: a line here gives a method every test of the ladder."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import ntksketch as ntk
@@ -46,4 +47,46 @@ CASES = [
     Case(ntk.Nystroem("uniform"), "below", True, True),
     Case(ntk.Nystroem("leverage"), "below", True, True),
     Case(ntk.Nystroem("rpcholesky"), "below", True, True),
+]
+
+
+class ImageCase(NamedTuple):
+    """A method on images, and what holds for it.
+
+    Attributes
+    ----------
+    method : Method
+    error : float
+        Bound on the relative error of the kernel of six images with 1,024 components.
+    mean : str
+        As of `Case`, with one activation.
+    slope : float
+        Bound on the power of the number of components, hidden ones with them, with which the error
+        falls.
+    recurrent : bool
+        Whether it takes recurrent networks.
+    """
+
+    method: Method
+    error: float
+    mean: str | None = None
+    slope: float = -0.4
+    recurrent: bool = False
+
+    def with_hidden(self, n: int) -> Method:
+        """Return the method with as many hidden components, if it has any."""
+        hidden = hasattr(self.method, "hidden_components")
+        return replace(self.method, hidden_components=n) if hidden else self.method
+
+
+IMAGE_CASES = [
+    ImageCase(ntk.RandomFeatures(), 0.15, "exact"),
+    ImageCase(ntk.RandomFeatures(sampling="gaussian", product="tensor-sketch"), 0.2, "exact"),
+    ImageCase(ntk.RandomFeatures.published(), 0.4, "exact"),
+    ImageCase(ntk.PolynomialSketch(variant="layered"), 0.2),
+    ImageCase(ntk.PolynomialSketch.published(degree=2), 0.25, slope=-0.2),
+    ImageCase(ntk.Resampled(), 0.2, "exact"),
+    ImageCase(ntk.LayerwiseNystroem(), 1e-6),
+    ImageCase(ntk.Nystroem("uniform"), 1e-6, recurrent=True),
+    ImageCase(ntk.Nystroem("kmeans"), 1e-6, recurrent=True),
 ]

@@ -187,7 +187,7 @@ def test_networks_that_are_refused(architecture, X, message):
 
 def test_other_methods_name_this_one():
     with pytest.raises(ValueError, match="layerwise-nystroem"):
-        features(POOLED, IMAGES, 8, ntk.RandomFeatures())
+        features(POOLED, IMAGES, 8, ntk.Gegenbauer())
     with pytest.raises(ValueError, match="layerwise-nystroem"):
         features(POOLED, IMAGES, 8, ntk.Resampled("gegenbauer"))
 
