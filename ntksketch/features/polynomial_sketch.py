@@ -38,6 +38,10 @@ class PolynomialSketch(Method):
     polynomial kernel, ``feature_map_.expected``;  :func:`~ntksketch.check_features` reports its
     distance from the exact kernel as the truncation error.
 
+    With ``variant="layered"`` it also takes networks of rectifiers on images and signals, each
+    pixel a row; convolutions join the features of windows, pools average them. That is CNTKSketch,
+    of the network's own kernel: Algorithm 3 below.
+
     Parameters
     ----------
     degree : int, default=8
@@ -55,15 +59,15 @@ class PolynomialSketch(Method):
         each: less variance in the same number of columns.
     hidden_components : int, default=None
         Number of columns of hidden nodes; None takes a quarter of `n_components`, but between 1,024
-        and 2,048. Hidden columns cost time and do not come out.
+        and 2,048; for images, at least 256. Hidden columns cost time and do not come out.
 
     References
     ----------
     Zandieh, Han, Avron, Shoham, Kim, Shin (2021), "Scaling Neural Tangent Kernels via Sketching
-    and Random Features", arXiv:2106.07880, Algorithm 1. Ahle, Kapralov, Knudsen, Pagh, Velingker,
-    Woodruff, Zandieh (2020), "Oblivious sketching of high-degree polynomial kernels",
-    arXiv:1909.01410. Wacker, Ohana, Filippone (2022), "Complex-to-real sketches for tensor
-    products with applications to the polynomial kernel", arXiv:2202.02031.
+    and Random Features", arXiv:2106.07880, Algorithms 1 and 3. Ahle, Kapralov, Knudsen, Pagh,
+    Velingker, Woodruff, Zandieh (2020), "Oblivious sketching of high-degree polynomial kernels",
+    arXiv:1909.01410. Wacker, Ohana, Filippone (2022), "Complex-to-real sketches for tensor products
+    with applications to the polynomial kernel", arXiv:2202.02031.
 
     Examples
     --------
@@ -97,7 +101,9 @@ class PolynomialSketch(Method):
 
     @classmethod
     def published(cls, *, degree: int = 8) -> PolynomialSketch:
-        """Return the published configuration (NTKSketch): layers, power series, real signs.
+        """Return the published configuration (NTKSketch and, on images, CNTKSketch).
+
+        It goes layer by layer, with power series and real signs.
 
         Parameters
         ----------

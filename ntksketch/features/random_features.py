@@ -52,7 +52,8 @@ class RandomFeatures(Method):
 
     where Q sketches the tensor product, and a :class:`~ntksketch.Dense` layer appends phi to psi.
     Other activations take the place of the rectifier and their derivatives that of its step. The
-    method as published is :meth:`published`; the defaults improve it as described below.
+    method as published is :meth:`published`; the defaults improve it as described below. Of images
+    and signals each pixel is a row; convolutions join the features of windows, pools average them.
 
     Parameters
     ----------
@@ -79,8 +80,9 @@ class RandomFeatures(Method):
         sketched product. Ignored by ``product="exact"``, which uses as many as fit.
     hidden_components : int, default=None
         Number of columns of phi' and psi' together after a hidden activation; None takes 3/8 of
-        `n_components` but at least 1024, and `n_components` itself without variance reduction.
-        Hidden columns cost time and do not come out.
+        `n_components` but at least 1024, and `n_components` itself without variance reduction; for
+        images a quarter of `n_components` but at least 256. Hidden columns cost time and do not
+        come out.
 
     References
     ----------

@@ -199,6 +199,8 @@ def _check_gegenbauer(feature_map: GegenbauerMap, width: int) -> None:
 def _check_random_features(feature_map: RandomFeatureMap) -> None:
     plan, params = feature_map
     require(len(params) == len(plan.layouts) + 1, "layouts and arrays differ in number")
+    sites = [x for x in all_layers(plan.architecture) if isinstance(x, Activation)]
+    require(len(plan.layouts) == len(sites), "activations and layouts differ in number")
     for layout, drawn in zip(plan.layouts, params[:-1], strict=True):
         steps = 0 if drawn.steps is None else drawn.steps.shape[1]
         expected, found = (layout.rectified, layout.steps), (drawn.relu.shape[1], steps)

@@ -37,6 +37,16 @@ FILES = {
     "images": lambda: saved.regressor(
         "layerwise-nystroem", ntk.cnn(2, shape=(saved.ROWS.shape[1], 1)), n_components=8
     ),
+    "sketched images": lambda: saved.regressor(
+        ntk.PolynomialSketch(variant="layered", degree=2, hidden_components=8),
+        ntk.cnn(2, 2, shape=(saved.ROWS.shape[1], 1)),
+        n_components=8,
+    ),
+    "random features of images": lambda: saved.regressor(
+        ntk.RandomFeatures(hidden_components=16),
+        ntk.cnn(2, 2, shape=(saved.ROWS.shape[1], 1)),
+        n_components=8,
+    ),
     "ridge": lambda: ntk.StreamingRidge([0.1, 1.0]).fit(saved.ROWS, saved.TARGETS),
 }
 

@@ -31,6 +31,7 @@ PASSING = {
     "Windows",
     "Pending",
     "Site",
+    "Tracked",
     "Projections",
     "Restriction",
     "_Part",
