@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 import sklearn
 import typer
 
-import ntksketch as ntk
-from ntksketch.cli.errors import InputError, one_line_errors
+from ntksketch.cli.architecture import network as build
+from ntksketch.cli.errors import one_line_errors
 from ntksketch.cli.evaluate import named_methods
 from ntksketch.cli.loading import load
 from ntksketch.cli.problem import make_problem
 from ntksketch.cli.run import parse_sizes, run
-from ntksketch.cli.streaming import Json, Memory
+from ntksketch.cli.streaming import Json, Memory, Network
 
 _TARGET = (
     "Target: of .csv a column (default the last), of .npz a key (default y), of .npy a second "
@@ -32,6 +32,7 @@ def compare(
     task: Annotated[
         Literal["auto", "regression", "classification"], typer.Option(help=_TASK)
     ] = "auto",
+    network: Network = None,
     depth: Annotated[int, typer.Option(min=1, help="Hidden layers of the network.")] = 1,
     bias: Annotated[float, typer.Option(help="Standard deviation of the biases.")] = 0.0,
     method: Annotated[
@@ -62,9 +63,8 @@ def compare(
     """
     config = {} if memory is None else {"working_memory": memory}
     with one_line_errors(), sklearn.config_context(**config):
-        if not 0 <= bias < float("inf"):
-            raise InputError(f"--bias must be at least 0 and finite, got {bias:g}")
-        methods, sizes = named_methods(method), parse_sizes(components)
+        architecture = build(network, depth, bias)
+        methods, sizes = named_methods(method, architecture), parse_sizes(components)
         problem = make_problem(
             data.name,
             load(data, target),
@@ -75,7 +75,7 @@ def compare(
         )
         run(
             problem,
-            ntk.mlp(depth, bias_std=bias),
+            architecture,
             methods,
             sizes,
             output,

@@ -15,10 +15,11 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import gen_batches
 
 import ntksketch as ntk
+from ntksketch.architectures.spatial import is_spatial
 from ntksketch.cli.errors import InputError
 from ntksketch.cli.problem import Problem
 from ntksketch.diagnostics import Estimate, exact_ridge
-from ntksketch.features import METHODS, LayerwiseNystroem
+from ntksketch.features import METHODS
 
 EXACT = "exact kernel ridge"
 RIDGE = 1.0  # of the spectral factor, relative to trace(K)/n
@@ -79,27 +80,34 @@ class Comparison:
     notes: list[str]
 
 
-def named_methods(names: Sequence[str] | None = None) -> dict[str, Any]:
+def named_methods(
+    names: Sequence[str] | None = None, architecture: ntk.Architecture | None = None
+) -> dict[str, Any]:
     """Return methods by name: those of the library, and ``ntkrf``, the published one.
 
     Parameters
     ----------
     names : sequence of str, default=None
-        Which; None means all that have features of rows.
+        Which; None means all that take the network.
+    architecture : Architecture, default=None
+        The network; None is one on rows.
 
     Raises
     ------
     InputError
         If there is none of that name.
     """
-    known = {name: method() for name, method in METHODS.items()}
+    target = ntk.mlp(1) if architecture is None else architecture
+    known: dict[str, Any] = {name: method() for name, method in METHODS.items()}
     known["ntkrf"] = ntk.RandomFeatures.published()
+    if is_spatial(target):
+        known["polynomial-sketch"] = ntk.PolynomialSketch(variant="layered")
     for name in names or ():
         if name not in known:
             raise InputError(f"--method {name}: the methods are {', '.join(known)}")
     if names:
         return {name: known[name] for name in names}
-    return {n: method for n, method in known.items() if not isinstance(method, LayerwiseNystroem)}
+    return {name: method for name, method in known.items() if method.takes(target)}
 
 
 def count_stages(n_methods: int, n_sizes: int) -> int:
@@ -149,7 +157,10 @@ def evaluate(
     exact, notes, rows = None, [], []
     stage(EXACT)
     if len(problem.X_train) <= max_exact_rows:
-        exact = _evaluate_exact(problem, architecture)
+        try:
+            exact = _evaluate_exact(problem, architecture)
+        except (MemoryError, ValueError) as error:
+            notes.append(f"Exact kernel ridge regression was left out: {error}.")
     else:
         notes.append(
             f"Exact kernel ridge regression was left out: {len(problem.X_train):,} training rows "

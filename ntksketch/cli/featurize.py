@@ -9,6 +9,7 @@ import typer
 
 import ntksketch as ntk
 from ntksketch.cli import streaming as s
+from ntksketch.cli.architecture import network as build
 
 
 def featurize(
@@ -18,6 +19,7 @@ def featurize(
     model: Annotated[
         Path | None, typer.Option(help="Features that were saved; then no options below count.")
     ] = None,
+    network: s.Network = None,
     depth: s.Depth = 1,
     bias: s.Bias = 0.0,
     kind: s.Kind = "ntk",
@@ -40,7 +42,7 @@ def featurize(
                 _features(model)
                 if model
                 else ntk.NTKFeatures(
-                    s.network(depth, bias),
+                    build(network, depth, bias),
                     s.method(method),
                     components,
                     kind=kind,

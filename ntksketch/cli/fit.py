@@ -10,6 +10,7 @@ import typer
 
 import ntksketch as ntk
 from ntksketch.cli import streaming as s
+from ntksketch.cli.architecture import network as build
 from ntksketch.cli.errors import InputError
 from ntksketch.estimators.cost import fit_cost
 
@@ -22,6 +23,7 @@ def fit(
     task: Annotated[
         Literal["regression", "classification"], typer.Option(help="What the targets are.")
     ] = "regression",
+    network: s.Network = None,
     depth: s.Depth = 1,
     bias: s.Bias = 0.0,
     kind: s.Kind = "ntk",
@@ -53,7 +55,7 @@ def fit(
         estimator = ntk.NTKClassifier if task == "classification" else ntk.NTKRegressor
         with s.refusals():
             model = estimator(
-                s.network(depth, bias),
+                build(network, depth, bias),
                 s.method(method),
                 components,
                 kind=kind,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-import ntksketch as ntk
 from ntksketch.cli.errors import InputError, one_line_errors
 from ntksketch.cli.evaluate import named_methods
 from ntksketch.data import Source, SourceError, open_source
@@ -35,6 +33,13 @@ Target = Annotated[
     typer.Option(help="Targets: a .npy file, or the name of an array or of a column in the file."),
 ]
 Key = Annotated[str | None, typer.Option(help="Of .npz, .zarr and .h5: the array of the rows.")]
+Network = Annotated[
+    str | None,
+    typer.Option(
+        help="The network, such as 'cnn(3, pooling=2, shape=(32, 32, 3))' or "
+        "'rnn(shape=(100, 8))'. [default: mlp of --depth and --bias]"
+    ),
+]
 Depth = Annotated[int, typer.Option(min=1, help="Hidden layers of the network.")]
 Bias = Annotated[float, typer.Option(min=0.0, help="Standard deviation of the biases.")]
 Kind = Annotated[Literal["ntk", "nngp"], typer.Option(help="Which kernel.")]
@@ -91,13 +96,6 @@ def open_file(
         return open_source(path, targets=target, **options)
     except TypeError as error:  # an option that the format does not have
         raise InputError(f"{path}: {error}") from error
-
-
-def network(depth: int, bias: float) -> ntk.Architecture:
-    """Return the network of the options."""
-    if not math.isfinite(bias):
-        raise InputError(f"--bias must be finite, got {bias:g}")
-    return ntk.mlp(depth, bias_std=bias)
 
 
 def method(name: str) -> Any:

@@ -66,6 +66,14 @@ class Method:
                 "method='layerwise-nystroem', or method='nystroem', which takes every kernel"
             )
 
+    def takes(self, target: Architecture | ZonalKernel) -> bool:
+        """Say whether the method has features of rows, images or signals as a kernel takes them."""
+        try:
+            self._check_target(target)
+        except ValueError:
+            return False
+        return True
+
     def sample_size(self, n_components: int) -> int:
         """Return how many rows a draw looks at, at most.
 
