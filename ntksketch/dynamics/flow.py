@@ -11,6 +11,7 @@ from scipy.linalg import LinAlgWarning, eigh, get_lapack_funcs
 
 from ntksketch.dynamics.filters import learned_share
 from ntksketch.linear.gram import GramStatistics
+from ntksketch.linear.penalty import Penalty
 
 (_dsygst,) = get_lapack_funcs(["sygst"], dtype=np.float64)
 
@@ -60,6 +61,13 @@ class SpectralFlow:
     def moving(self) -> NDArray[np.float64]:
         """The eigenvalues above 0."""
         return self.eigenvalues[len(self.eigenvalues) - self.rank :]
+
+    def gram(self, total_weight: float, penalty: Penalty | None = None) -> NDArray[np.float64]:
+        """Return the Gram matrix of the features that this is the flow of, up to rounding."""
+        root = self.basis * np.sqrt(total_weight * self.moving)
+        if penalty is not None:  # the basis is orthonormal under it
+            root = penalty.root(penalty.root(root, transpose=True))
+        return root @ root.T
 
     def require_rate(self, learning_rate: float | None) -> None:
         """Raise ValueError if gradient descent with a learning rate does not converge."""

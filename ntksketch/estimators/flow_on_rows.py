@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntksketch.data.open import open_source
 from ntksketch.data.source import Source
-from ntksketch.distributed.dask_collections import DaskSource
-from ntksketch.dynamics import KernelRows, SpectralFlow, as_kernel
+from ntksketch.distributed.dask_collections import DaskSource, is_dask
+from ntksketch.dynamics import KernelRows, SpectralFlow, as_kernel, flow_on_statistics
 from ntksketch.estimators.features import NTKFeatures
 from ntksketch.estimators.ridge_on_features import OnFeatures
 from ntksketch.estimators.rows import as_source
@@ -20,6 +21,7 @@ from ntksketch.estimators.streaming_ridge import gather_array, gather_source
 from ntksketch.estimators.targets import ShiftedTargets
 from ntksketch.features import FeatureMap
 from ntksketch.features.nystroem import NystroemMap
+from ntksketch.features.statistics import gather
 from ntksketch.kernels import resolve_target
 from ntksketch.linear.gram import GramAccumulator
 from ntksketch.linear.penalty import Penalty
@@ -50,6 +52,10 @@ class FlowOnRows(OnFeatures):
     cutoff: float | None
     random_state: Any
     _rows: FeatureRows | KernelRows
+    _flow: SpectralFlow | None
+    _sums: GramAccumulator | None
+    _rest: dict[str, NDArray]
+    _single_target: bool
 
     def _sum_rows(
         self, X: Any, y: Any, sample_weight: Any, f0: Any
@@ -85,6 +91,8 @@ class FlowOnRows(OnFeatures):
             given._require_width(X)
         elif isinstance(given, NTKFeatures):
             features = cast(NTKFeatures, clone(given)).set_params(architecture=architecture)
+            if features.random_state is None:
+                features.random_state = self.random_state
             features._draw(X, weight)
         else:
             features = NTKFeatures(
@@ -100,6 +108,42 @@ class FlowOnRows(OnFeatures):
         if isinstance(features.feature_map_, NystroemMap):
             return FeatureRows(*features.feature_map_.before_whitening())
         return FeatureRows(features.feature_map_)
+
+    def _add_rows(
+        self, architecture: Any, X: Any, residual: NDArray, weight: NDArray | None
+    ) -> tuple[FeatureRows, GramAccumulator]:
+        """Return the features and the sums with a block of rows; the first has them drawn."""
+        if not self.__sklearn_is_fitted__():
+            rows = self._draw_features(architecture, X, weight)
+            sums = GramAccumulator(fit_intercept=False)
+        else:
+            rows, sums = cast(FeatureRows, self._rows), self._current_sums()
+        if rows.feature_map is None:
+            sums.update(X, residual, weight)
+        else:
+            source = open_source(X, targets=residual)
+            options: Any = {"sample_weight": weight, "working_memory": self.working_memory}
+            gather(rows.feature_map, source, sums, **options)
+        return rows, sums
+
+    def _current_sums(self) -> GramAccumulator:
+        """Return the sums over the rows so far; those of `fit` are made again from its solution."""
+        if self._sums is not None:
+            return self._sums
+        sums, penalty = GramAccumulator(), cast(FeatureRows, self._rows).penalty
+        total_weight = float(self._rest["numbers"][0])
+        gram = cast(SpectralFlow, self._flow).gram(total_weight, penalty)
+        sums.load_arrays({**self._rest, "gram": gram})
+        return sums
+
+    def _training(self) -> SpectralFlow:
+        """Return the solution, which is computed now if rows came since the last."""
+        check_is_fitted(self)
+        if self._flow is None:
+            sums, penalty = self._current_sums(), cast(FeatureRows, self._rows).penalty
+            stats = replace(sums.finalise(), penalty=penalty)
+            self._flow = flow_on_statistics(stats, cutoff=self.cutoff, overwrite=True)
+        return self._flow
 
     def _solve_kernel(
         self, X: Any, y: Any, sample_weight: Any, f0: Any
@@ -123,6 +167,19 @@ class FlowOnRows(OnFeatures):
         rows = KernelRows(target, kind, kept, used, None if sample_weight is None else weight[used])
         flow = rows.solve(residual[used], K, self.cutoff, self.working_memory)
         return rows, flow, y.ndim == 1
+
+    def _arrange(self, values: Any, n_times: int, f0: Any) -> list[Any]:
+        """Return the predictions at each time, in the shape of the targets."""
+        width = values.shape[1] // n_times
+        parts = [values[:, i * width : (i + 1) * width] for i in range(n_times)]
+        if self._single_target:
+            parts = [part[:, 0] for part in parts]
+        if f0 is None:
+            return parts
+        if is_dask(values) and np.ndim(f0):
+            raise TypeError("f0 must be a number for Dask's rows: add an array to the predictions")
+        start = f0 if is_dask(values) else initial_outputs(f0, parts[0].shape, "the predictions")
+        return [(part + start).astype(values.dtype) for part in parts]
 
     def _validate_rows(self, X: Any, y: Any = "no_validation", **options: Any) -> Any:
         if not isinstance(self.kernel, str) or isinstance(X, Source):

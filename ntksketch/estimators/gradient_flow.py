@@ -10,11 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from ntksketch.architectures import Architecture
-from ntksketch.data.open import open_source
-from ntksketch.distributed.dask_collections import is_dask
 from ntksketch.dynamics import (
     KernelRows,
     SpectralFlow,
@@ -25,16 +22,13 @@ from ntksketch.dynamics import (
 from ntksketch.dynamics.filters import as_learning_rate
 from ntksketch.estimators.features import NTKFeatures
 from ntksketch.estimators.flow_on_rows import (
-    FeatureRows,
     FlowOnRows,
     initial_outputs,
     takes_blocks,
 )
 from ntksketch.estimators.ridge_on_features import Fitted
 from ntksketch.features import Method
-from ntksketch.features.statistics import gather
 from ntksketch.kernels import ZonalKernel
-from ntksketch.linear.gram import GramAccumulator
 from ntksketch.linear.rows import as_weights
 
 
@@ -81,7 +75,7 @@ class GradientFlow(MultiOutputMixin, RegressorMixin, FlowOnRows):
         Budget in MiB for blocks of rows, beside the matrix and its eigenvectors; None reads
         scikit-learn's setting of the same name.
     random_state : int, RandomState instance or None, default=None
-        Decides the draw of a method's features.
+        Decides the draw of features, unless they have a `random_state` of their own.
 
     Attributes
     ----------
@@ -216,12 +210,12 @@ class GradientFlow(MultiOutputMixin, RegressorMixin, FlowOnRows):
             rows, sums, single = self._sum_rows(X, y, sample_weight, f0)
             stats = replace(sums.finalise(copy=False), penalty=rows.penalty)
             flow = flow_on_statistics(stats, cutoff=self.cutoff, overwrite=True)
-            rows = rows._replace(penalty=None)  # nothing needs it any more
+            rest = {name: value for name, value in sums.to_arrays().items() if name != "gram"}
         else:
             rows, flow, single = self._solve_kernel(X, y, sample_weight, f0)
+            rest = {}
         flow.require_rate(rate)
-        vars(self).pop("_sums", None)
-        self._rows, self._flow = rows, flow
+        self._rows, self._flow, self._sums, self._rest = rows, flow, None, rest
         self._single_target, self._started = single, f0 is not None
         return self
 
@@ -253,16 +247,10 @@ class GradientFlow(MultiOutputMixin, RegressorMixin, FlowOnRows):
         Raises
         ------
         TypeError, ValueError
-            If a parameter or the data cannot be used, or if the rows before came by `fit`, which
-            keeps no sums to which others could be added.
+            If a parameter or the data cannot be used.
         """
         self._check_parameters()
         first = not self.__sklearn_is_fitted__()
-        if not (first or hasattr(self, "_sums")):
-            raise ValueError(
-                "partial_fit after fit: fit keeps no sums to which rows could be added; begin with "
-                "partial_fit on a new model"
-            )
         if not (first or self._started == (f0 is not None)):
             raise ValueError(
                 f"f0 was {'given' if self._started else 'not given'} with the blocks before: give "
@@ -272,18 +260,7 @@ class GradientFlow(MultiOutputMixin, RegressorMixin, FlowOnRows):
         X, y = self._validate_rows(X, y, multi_output=True, y_numeric=True, reset=first)
         weight = None if sample_weight is None else as_weights(sample_weight, X.shape[0])
         residual = y - initial_outputs(f0, y.shape, "y")
-        rows = (
-            cast(FeatureRows, self._rows)
-            if not first
-            else self._draw_features(architecture, X, weight)
-        )
-        sums = GramAccumulator(fit_intercept=False) if first else self._sums
-        if rows.feature_map is None:
-            sums.update(X, residual, weight)
-        else:
-            source = open_source(X, targets=residual)
-            options: Any = {"sample_weight": weight, "working_memory": self.working_memory}
-            gather(rows.feature_map, source, sums, **options)
+        rows, sums = self._add_rows(architecture, X, residual, weight)
         self._rows, self._sums, self._flow = rows, sums, None
         self._single_target, self._started = y.ndim == 1, f0 is not None
         return self
@@ -452,33 +429,11 @@ class GradientFlow(MultiOutputMixin, RegressorMixin, FlowOnRows):
     def _times(self, t: Any, rate: float | None) -> tuple[NDArray[np.float64], bool]:
         return as_times(self.t if t is None else t, steps=rate is not None)
 
-    def _training(self) -> SpectralFlow:
-        """Return the solution, which is computed now if rows came since the last."""
-        check_is_fitted(self)
-        if self._flow is None:
-            penalty = cast(FeatureRows, self._rows).penalty
-            stats = replace(self._sums.finalise(), penalty=penalty)
-            self._flow = flow_on_statistics(stats, cutoff=self.cutoff, overwrite=True)
-        return self._flow
-
     def _solved(self) -> tuple[SpectralFlow, float | None]:
         """Return the solution and the learning rate, with which it must converge."""
         flow, rate = self._training(), as_learning_rate(self.learning_rate)
         flow.require_rate(rate)
         return flow, rate
-
-    def _arrange(self, values: Any, n_times: int, f0: Any) -> list[Any]:
-        """Return the predictions at each time, in the shape of the targets."""
-        width = values.shape[1] // n_times
-        parts = [values[:, i * width : (i + 1) * width] for i in range(n_times)]
-        if self._single_target:
-            parts = [part[:, 0] for part in parts]
-        if f0 is None:
-            return parts
-        if is_dask(values) and np.ndim(f0):
-            raise TypeError("f0 must be a number for Dask's rows: add an array to the predictions")
-        start = f0 if is_dask(values) else initial_outputs(f0, parts[0].shape, "the predictions")
-        return [(part + start).astype(values.dtype) for part in parts]
 
     def _require_ensemble(self, both: bool) -> None:
         """Raise ValueError unless there is a Gaussian ensemble to speak of."""
