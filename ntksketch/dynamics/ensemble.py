@@ -108,8 +108,8 @@ def ensemble_moments(
     learning_rate : float, default=None
         Size of the steps of gradient descent; None for continuous time.
     cutoff : float, default=None
-        Eigenvalues of the NTK up to this share of the largest count as 0; None takes what is
-        rounding of the NTK's dtype.
+        Eigenvalues of the NTK up to this share of the largest count as 0, and all that are rounding
+        in its dtype.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def ensemble_moments(
     Warns
     -----
     scipy.linalg.LinAlgWarning
-        If eigenvalues below zero that are more than rounding count as 0.
+        If an eigenvalue of the NTK is negative by more than rounding.
 
     References
     ----------

@@ -112,4 +112,4 @@ def learned_share(
     some = (times[:, None] > 0) & (logarithms < 0)  # neither 0 times infinity
     np.multiply(times[:, None], logarithms, out=exponents, where=some)
     odd = np.where(np.isfinite(times), times, 0) % 2 == 1
-    return np.where(odd[:, None] & flips, 1 + np.exp(exponents), -np.expm1(exponents))
+    return np.where(odd[:, None] & flips, 1 + np.exp(exponents), 0 - np.expm1(exponents))

@@ -138,7 +138,7 @@ def flow_on_kernel(
     weight : ndarray of shape (n,), float64, default=None
         Positive weights, W in total; None for ones.
     cutoff : float, default=None
-        Eigenvalues up to this share of the largest count as 0; None takes what is rounding.
+        Eigenvalues up to this share of the largest count as 0, and all that are rounding.
     epsilon : float, default=2.2e-16
         Machine epsilon of the kernel's entries.
 
@@ -150,7 +150,7 @@ def flow_on_kernel(
     Warns
     -----
     scipy.linalg.LinAlgWarning
-        If eigenvalues below zero that are more than rounding count as 0.
+        If an eigenvalue is negative by more than rounding.
 
     Examples
     --------
@@ -204,7 +204,7 @@ def flow_on_statistics(
         Plain sums, without an intercept, over features and over targets less the function at the
         start.
     cutoff : float, default=None
-        Eigenvalues up to this share of the largest count as 0; None takes what is rounding.
+        Eigenvalues up to this share of the largest count as 0, and all that are rounding.
     overwrite : bool, default=False
         Use the memory of the Gram matrix, which is lost.
 
@@ -221,7 +221,7 @@ def flow_on_statistics(
     Warns
     -----
     scipy.linalg.LinAlgWarning
-        If eigenvalues below zero that are more than rounding count as 0.
+        If an eigenvalue is negative by more than rounding.
 
     Examples
     --------
@@ -264,17 +264,18 @@ def _clip(
     eigenvalues: NDArray[np.float64], cutoff: float | None, epsilon: float, what: str
 ) -> tuple[NDArray[np.float64], int]:
     """Set eigenvalues that count as 0 to it; return all of them and how many are left."""
-    largest = max(float(eigenvalues[-1]), 0.0)
+    largest, below = max(float(eigenvalues[-1]), 0.0), max(-float(eigenvalues[0]), 0.0)
     share = max(len(eigenvalues) * float(np.finfo(np.float64).eps), epsilon)
-    noise = (share if cutoff is None else cutoff) * largest
-    if -float(eigenvalues[0]) > max(noise, share * largest):
+    noise = (share if cutoff is None else max(cutoff, share)) * largest
+    if below > noise:  # as large as that is what rounding, or something else, has done to all
         warnings.warn(
-            f"negative eigenvalues of {what}, down to {eigenvalues[0]:.3g} (the largest is "
-            f"{eigenvalues[-1]:.3g}), were set to zero: give a positive semi-definite kernel, or "
-            "say by cutoff= up to which share of the largest eigenvalues are rounding",
+            f"{what} has negative eigenvalues, down to {-below:.3g}, so that all up to {below:.3g} "
+            f"count as zero (the largest is {largest:.3g}): give a positive semi-definite kernel, "
+            "float64 rows, landmarks that differ more, or a cutoff that says what is rounding",
             LinAlgWarning,
             stacklevel=3,
         )
+        noise = below
     rank = int((eigenvalues > noise).sum())
     eigenvalues[: len(eigenvalues) - rank] = 0.0
     return eigenvalues, rank

@@ -27,6 +27,8 @@ from ntksketch.linear.gram import GramAccumulator
 from ntksketch.linear.penalty import Penalty
 from ntksketch.linear.rows import as_weights
 
+_WHITENED = 256  # Nystroem features up to which whitening within the pass costs little
+
 
 class FeatureRows(NamedTuple):
     """What rows become: by a map, or by none; and the penalty that whitens that."""
@@ -105,9 +107,10 @@ class FlowOnRows(OnFeatures):
             )
             features._draw(X, weight)
         self.features_ = features
-        if isinstance(features.feature_map_, NystroemMap):
-            return FeatureRows(*features.feature_map_.before_whitening())
-        return FeatureRows(features.feature_map_)
+        drawn = features.feature_map_
+        if isinstance(drawn, NystroemMap) and drawn.n_components > _WHITENED:
+            return FeatureRows(*drawn.before_whitening())
+        return FeatureRows(drawn)
 
     def _add_rows(
         self, architecture: Any, X: Any, residual: NDArray, weight: NDArray | None

@@ -68,9 +68,10 @@ class GradientFlow(MultiOutputMixin, RegressorMixin, FlowOnRows):
         of steps; it must be below ``max_learning_rate_``. A change takes effect at once.
     cutoff : float, default=None
         Eigenvalues up to this share of the largest count as zero: nothing moves along their
-        eigenvectors, at any time, and the end of training is the solution of least norm. None
-        takes what is rounding: float64's epsilon times the size of the matrix, and at least
-        float32's epsilon where there are products or kernels of float32.
+        eigenvectors, at any time, and the end of training is the solution of least norm. None,
+        or less than it, takes what is rounding: float64's epsilon times the size of the matrix, at
+        least float32's epsilon where there are products or kernels of float32, and at least the
+        size of a negative eigenvalue, of which a warning tells.
     working_memory : float, default=None
         Budget in MiB for blocks of rows, beside the matrix and its eigenvectors; None reads
         scikit-learn's setting of the same name.
@@ -203,7 +204,7 @@ class GradientFlow(MultiOutputMixin, RegressorMixin, FlowOnRows):
         Warns
         -----
         scipy.linalg.LinAlgWarning
-            If eigenvalues below zero that are more than rounding count as zero.
+            If an eigenvalue is negative by more than rounding.
         """
         rate = self._check_parameters()
         if takes_blocks(self):

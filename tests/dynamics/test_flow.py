@@ -150,16 +150,17 @@ def test_kernels_of_zeros_learn_nothing():
 
 
 def test_cutoff_and_warnings():
-    K = np.diag([1.0, 1e-3, 1e-10, -1e-4])
-    with pytest.warns(LinAlgWarning, match=r"negative eigenvalues of K, down to -0.0001"):
-        flow = flow_on_kernel(K.copy(), np.ones((4, 1)))
-    assert flow.rank == 3
-    flow = flow_on_kernel(K.copy(), np.ones((4, 1)), cutoff=2e-4)
-    assert flow.rank == 2
+    K, y = np.diag([1.0, 1e-3, 1e-5, -1e-4]), np.ones((4, 1))
+    message = r"K has negative eigenvalues, down to -0.0001, so that all up to 0.0001 count as zero"
+    with pytest.warns(LinAlgWarning, match=message):
+        flow = flow_on_kernel(K.copy(), y)
     assert flow.eigenvalues.tolist() == [0.0, 0.0, 1e-3 / 4, 1 / 4]
     assert flow.loss(np.array([np.inf]))[0] == pytest.approx(2 / 8)
-    single = flow_on_kernel(np.diag([1.0, 1e-8]), np.ones((2, 1)), epsilon=2**-23)
-    assert single.rank == 1
+    assert flow_on_kernel(K.copy(), y, cutoff=2e-4).rank == 2
+    assert flow_on_kernel(K.copy(), y, cutoff=1e-2).rank == 1
+    assert flow_on_kernel(np.abs(K), y, cutoff=0.0).rank == 4
+    assert flow_on_kernel(np.diag([1.0, 1e-8, 1e-16]), y[:3], cutoff=0.0).rank == 2
+    assert flow_on_kernel(np.diag([1.0, 1e-8]), y[:2], epsilon=2**-23).rank == 1
 
 
 def test_kernels_and_statistics_that_cannot_be_used():

@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 
 import ntksketch as ntk
 from ntksketch.data import SourceError, blocks, open_source
+from ntksketch.estimators import flow_on_rows
 
 rng = np.random.default_rng(0)
 X, NEW = rng.standard_normal((40, 4)), rng.standard_normal((6, 4))
@@ -130,6 +131,23 @@ def test_features_by_steps_of_gradient_descent():
         if step in (0, 1, 20, 40):
             close(model.predict(NEW, step), Z_new @ theta, 1e-10)
         theta -= rate * Z.T @ (Z @ theta - Y) / 40
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nystroem_before_whitening_trains_as_its_features(dtype, monkeypatch):
+    """More landmarks than those that are whitened in the pass, which are lowered here."""
+    rows = rng.standard_normal((400, 2)).astype(dtype)
+    targets = np.sin(3 * rows[:, :1])
+    model = flow(ARCH, ntk.Nystroem(landmarks="uniform"), 140).fit(rows[:300], targets[:300])
+    monkeypatch.setattr(flow_on_rows, "_WHITENED", 100)
+    before = flow(ARCH, ntk.Nystroem(landmarks="uniform"), 140).fit(rows[:300], targets[:300])
+    times = np.array([1.0, 100.0, 1e4]) / model.eigenvalues_[-1]
+    found, expected = (m.predict(rows[300:], times) for m in (before, model))
+    close(found, expected, 1e-8 if dtype == np.float64 else 8e4 * np.finfo(dtype).eps)
+    added = before.partial_fit(rows[300:], targets[300:])
+    whole = model.partial_fit(rows[300:], targets[300:])
+    found, expected = (m.predict(rows[300:], times) for m in (added, whole))
+    close(found, expected, 1e-8 if dtype == np.float64 else 8e4 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("n_rows", [40, 15])
