@@ -110,6 +110,7 @@ def learned_share(
             logarithms = np.log1p(np.where(flips, steps - 2, -steps))
     exponents = np.zeros((len(times), len(eigenvalues)))
     some = (times[:, None] > 0) & (logarithms < 0)  # neither 0 times infinity
-    np.multiply(times[:, None], logarithms, out=exponents, where=some)
+    with np.errstate(over="ignore"):  # to minus infinity, which is right
+        np.multiply(times[:, None], logarithms, out=exponents, where=some)
     odd = np.where(np.isfinite(times), times, 0) % 2 == 1
     return np.where(odd[:, None] & flips, 1 + np.exp(exponents), 0 - np.expm1(exponents))

@@ -4,6 +4,8 @@ from decimal import Decimal, getcontext
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ntksketch.dynamics import as_times, learned_share
 from ntksketch.dynamics.filters import as_learning_rate
@@ -52,6 +54,34 @@ def test_small_steps_are_continuous_time():
     np.testing.assert_allclose(
         learned_share(EIGENVALUES, times * 2**20, 2.0**-20), slow, rtol=1e-5, atol=0
     )
+
+
+numbers = st.floats(0, 1e300, allow_nan=False)
+
+
+@given(st.lists(numbers, min_size=1, max_size=5), st.lists(numbers, min_size=1, max_size=5))
+def test_shares_of_time_grow_from_nothing_to_all(eigenvalues, times):
+    eigenvalues = np.sort(eigenvalues)
+    shares = learned_share(eigenvalues, np.concatenate([[0.0], np.sort(times), [np.inf]]))
+    assert np.isfinite(shares).all()
+    assert (shares >= 0).all()
+    assert (shares <= 1).all()
+    assert (np.diff(shares, axis=0) >= 0).all()
+    assert (np.diff(shares, axis=1) >= 0).all()
+    assert not shares[0].any()
+    assert not np.signbit(shares).any()
+
+
+@given(
+    st.lists(st.floats(0, 1.999), min_size=1, max_size=5),
+    st.lists(st.integers(0, 2**60), min_size=1, max_size=5),
+)
+def test_what_steps_leave_shrinks(steps, times):
+    times = np.concatenate([[0.0], np.sort(times).astype(float), [np.inf]])
+    left = np.abs(1 - learned_share(np.array(steps), times, 1.0))
+    assert np.isfinite(left).all()
+    assert (left <= 1).all()
+    assert (np.diff(left, axis=0) <= 1e-15).all()
 
 
 def test_times():
