@@ -38,10 +38,12 @@ from ntksketch.diagnostics import (
     check_features,
     suggest_n_components,
 )
+from ntksketch.dynamics import ensemble_moments
 from ntksketch.estimators import (
     ChannelStandardizer,
     ExactNTKRegressor,
     FlipAverage,
+    GradientFlow,
     NTKClassifier,
     NTKFeatures,
     NTKKernel,
@@ -78,6 +80,7 @@ __all__ = [
     "Gegenbauer",
     "Gelu",
     "GlobalAvgPool",
+    "GradientFlow",
     "Input",
     "KernelErrorReport",
     "KernelRidgeSolution",
@@ -105,6 +108,7 @@ __all__ = [
     "cnn",
     "data",
     "distributed",
+    "ensemble_moments",
     "kernel",
     "kernel_diag",
     "load",

@@ -34,20 +34,29 @@ from ntksketch.features.statistics import chunk_rows, gather, transform_chunk
 from ntksketch.kernels import ZonalKernel
 from ntksketch.linear.gram import GramAccumulator
 from ntksketch.linear.ridge import linear_predictions
+from ntksketch.linear.rows import PIECE_ROWS
 
 
-class _Fitted(NamedTuple):
-    """What predictions need: the features, the ridge's coefficients, and classes if it has any."""
+class Fitted(NamedTuple):
+    """What predictions need: a map (None: rows are features), coefficients, and any classes."""
 
-    feature_map: FeatureMap
+    feature_map: FeatureMap | None
     coef: np.ndarray
     intercept: Any
     classes: np.ndarray | None
     working_memory: float | None
 
+    def chunk_rows(self, dtype: Any) -> int:
+        """Return how many rows have their features in memory at a time."""
+        if self.feature_map is None:
+            return PIECE_ROWS
+        return chunk_rows(self.feature_map, dtype, self.working_memory)
+
     def predict(self, X: Any) -> np.ndarray:
         """Return the predictions of a chunk of rows."""
-        Z = transform_chunk(self.feature_map, X, self.working_memory)
+        Z = X
+        if self.feature_map is not None:
+            Z = transform_chunk(self.feature_map, X, self.working_memory)
         scores = linear_predictions(Z, self.coef, self.intercept)
         if self.classes is None:
             return scores
@@ -55,14 +64,77 @@ class _Fitted(NamedTuple):
         return self.classes[chosen]
 
 
-def _predict(X: Any, fitted: _Fitted) -> np.ndarray:
+def _predict(X: Any, fitted: Fitted) -> np.ndarray:
     """Return the predictions of a chunk of Dask's, which may be larger than the budget's."""
-    n_rows = chunk_rows(fitted.feature_map, X.dtype, fitted.working_memory)
+    n_rows = fitted.chunk_rows(X.dtype)
     starts = range(0, max(X.shape[0], 1), n_rows)
     return np.concatenate([fitted.predict(X[i : i + n_rows]) for i in starts])
 
 
-class RidgeOnFeatures(RowsMixin, BaseEstimator):
+class OnFeatures(RowsMixin, BaseEstimator):
+    """Base class of estimators that are linear in features: sums and predictions over rows."""
+
+    working_memory: float | None
+
+    def _gather(
+        self,
+        feature_map: FeatureMap,
+        source: Source,
+        encode: Callable[[np.ndarray], np.ndarray],
+        sample_weight: np.ndarray | None,
+        progress: Callable[[int], object] | None,
+        state: PassState | None = None,
+        fit_intercept: bool = True,
+    ) -> tuple[GramAccumulator, bool]:
+        """Return the statistics, and whether there is a single target.
+
+        Dask's workers sum what is Dask's. Other rows are summed on the devices where JAX has any
+        beside the processor and the sums fit there.
+        """
+        if isinstance(source, DaskSource):
+            if state is not None:
+                raise ValueError("checkpoint is for rows that are not Dask's: persist what it has")
+            source = source.with_weight(sample_weight)
+            memory = self.working_memory
+            return gather_by_tasks(feature_map, source, encode, fit_intercept, memory)
+        accumulator = GramAccumulator(fit_intercept)
+        options: dict[str, Any] = {
+            "sample_weight": sample_weight,
+            "working_memory": self.working_memory,
+            "progress": progress,
+        }
+        encoded = EncodedTargets(source, encode)
+        accelerated = len(jax.local_devices()) > 1 or jax.default_backend() != "cpu"
+        if accelerated and state is None:  # sums on devices are not on the way to a disk
+            mesh = row_mesh()
+            if fits(feature_map.n_components, source.dtype, mesh):
+                gather_on_mesh(feature_map, encoded, accumulator, mesh=mesh, **options)
+                return accumulator, bool(encoded.single_target)
+        gather(feature_map, encoded, accumulator, **options, state=state)
+        return accumulator, bool(encoded.single_target)
+
+    def _predict_chunks(
+        self, X: Any, fitted: Fitted, progress: Callable[[int], object] | None = None
+    ) -> Any:
+        """Return predictions in the rows' dtype, or classes, chunk by chunk; Dask's lazily."""
+        lazy = is_dask(X)
+        if not (lazy or isinstance(X, Source)):
+            X = self._validate_rows(X, reset=False)
+        dtype = dask_dtype(X) if lazy else X.dtype
+        coef, classes = fitted.coef, fitted.classes
+        if lazy:
+            self._require_width(X)
+            width = None if coef.ndim == 1 or classes is not None else len(coef)
+            return map_rows(_predict, X, fitted, width, dtype if classes is None else classes.dtype)
+        predictions = []
+        for rows in self._chunks(X, fitted.chunk_rows(dtype)):
+            predictions.append(fitted.predict(rows))
+            if progress is not None:
+                progress(rows.shape[0])
+        return np.concatenate(predictions)
+
+
+class RidgeOnFeatures(OnFeatures):
     """Base class of estimators that fit a streaming ridge on features."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -125,7 +197,10 @@ class RidgeOnFeatures(RowsMixin, BaseEstimator):
         if isinstance(feature_map, NystroemMap):
             feature_map, ridge._penalty = feature_map.before_whitening()
         drawn = time.perf_counter()
-        ridge._take(*self._gather(feature_map, source, encode, sample_weight, progress, state))
+        intercept = bool(self.fit_intercept)
+        ridge._take(
+            *self._gather(feature_map, source, encode, sample_weight, progress, state, intercept)
+        )
         passed = time.perf_counter()
         _ = ridge.coef_  # solve now, so that warnings come from fit
         solved = time.perf_counter()
@@ -141,42 +216,6 @@ class RidgeOnFeatures(RowsMixin, BaseEstimator):
     def _fitted_architecture(self) -> Any:
         return self.features_.architecture_
 
-    def _gather(
-        self,
-        feature_map: FeatureMap,
-        source: Source,
-        encode: Callable[[np.ndarray], np.ndarray],
-        sample_weight: np.ndarray | None,
-        progress: Callable[[int], object] | None,
-        state: PassState | None,
-    ) -> tuple[GramAccumulator, bool]:
-        """Return the statistics, and whether there is a single target.
-
-        Dask's workers sum what is Dask's. Other rows are summed on the devices where JAX has any
-        beside the processor and the sums fit there.
-        """
-        if isinstance(source, DaskSource):
-            if state is not None:
-                raise ValueError("checkpoint is for rows that are not Dask's: persist what it has")
-            source = source.with_weight(sample_weight)
-            memory = self.working_memory
-            return gather_by_tasks(feature_map, source, encode, self.fit_intercept, memory)
-        accumulator = GramAccumulator(bool(self.fit_intercept))
-        options: dict[str, Any] = {
-            "sample_weight": sample_weight,
-            "working_memory": self.working_memory,
-            "progress": progress,
-        }
-        encoded = EncodedTargets(source, encode)
-        accelerated = len(jax.local_devices()) > 1 or jax.default_backend() != "cpu"
-        if accelerated and state is None:  # sums on devices are not on the way to a disk
-            mesh = row_mesh()
-            if fits(feature_map.n_components, source.dtype, mesh):
-                gather_on_mesh(feature_map, encoded, accumulator, mesh=mesh, **options)
-                return accumulator, bool(encoded.single_target)
-        gather(feature_map, encoded, accumulator, **options, state=state)
-        return accumulator, bool(encoded.single_target)
-
     def _predict_rows(
         self,
         X: Any,
@@ -185,22 +224,9 @@ class RidgeOnFeatures(RowsMixin, BaseEstimator):
     ) -> Any:
         """Return the ridge's predictions in the rows' dtype, or classes; of Dask's rows lazily."""
         check_is_fitted(self)
-        lazy = is_dask(X)
-        if not (lazy or isinstance(X, Source)):
-            X = self._validate_rows(X, reset=False)
-        dtype = dask_dtype(X) if lazy else X.dtype
         coef, intercept = self.ridge_.coef_, self.ridge_.intercept_
-        fitted = _Fitted(self._map, coef, intercept, classes, self.working_memory)
-        if lazy:
-            self._require_width(X)
-            width = None if coef.ndim == 1 or classes is not None else len(coef)
-            return map_rows(_predict, X, fitted, width, dtype if classes is None else classes.dtype)
-        predictions = []
-        for rows in self._chunks(X, chunk_rows(self._map, dtype, self.working_memory)):
-            predictions.append(fitted.predict(rows))
-            if progress is not None:
-                progress(rows.shape[0])
-        return np.concatenate(predictions)
+        fitted = Fitted(self._map, coef, intercept, classes, self.working_memory)
+        return self._predict_chunks(X, fitted, progress)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "ridge_")

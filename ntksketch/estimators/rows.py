@@ -69,9 +69,13 @@ class RowsMixin:
 
         Images and signals become flat rows; everything else stays as it is.
         """
-        given = vars(self)["architecture"]
+        given = self._given_architecture()
         architecture = mlp(1) if given is None else given
         return with_input(architecture, X) if _are_images(architecture, X) else (architecture, X)
+
+    def _given_architecture(self) -> Any:
+        """Return the network that a parameter names, or None for the default."""
+        return vars(self)["architecture"]
 
     def _fitted_architecture(self) -> Any:
         """Return the network of a fitted estimator."""

@@ -180,11 +180,7 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
             return self._fit_source(source, sample_weight)
         X, y = self._validate(X, y, reset=True)
         weight = None if sample_weight is None else as_weights(sample_weight, len(X))
-        accumulator = self._new_accumulator()
-        with accumulator.batch() as batch:
-            for rows in gen_batches(len(X), PIECE_ROWS):
-                batch.update(X[rows], y[rows], None if weight is None else weight[rows])
-        self._take(accumulator, y.ndim == 1)
+        self._take(gather_array(X, y, weight, bool(self.fit_intercept)), y.ndim == 1)
         self._current()
         return self
 
@@ -192,18 +188,7 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         weight = sample_weight
         if weight is not None:
             weight = as_weights(weight, cast(int, source.shape[0]))
-        if isinstance(source, DaskSource):
-            source = source.with_weight(weight)
-            self._take(*gather_by_tasks(None, source, np.asarray, bool(self.fit_intercept)))
-        else:
-            encoded = EncodedTargets(source, np.asarray)
-            accumulator = self._new_accumulator()
-            with accumulator.batch() as batch:
-                for Z, y, part in weighted_blocks(encoded, PIECE_ROWS, weight):
-                    if sp.issparse(Z):
-                        raise TypeError(f"{source.name} has sparse rows; dense ones are expected")
-                    batch.update(Z, y, part)
-            self._take(accumulator, bool(encoded.single_target))
+        self._take(*gather_source(source, weight, bool(self.fit_intercept)))
         self._current()
         return self
 
@@ -398,6 +383,33 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
             stats = replace(self._accumulator.finalise(copy=False), penalty=self._penalty)
             choice = self._choice = _solve(stats, requested)
         return choice
+
+
+def gather_array(
+    Z: NDArray, y: NDArray, weight: NDArray | None, fit_intercept: bool
+) -> GramAccumulator:
+    """Return the statistics of features in memory, read in blocks."""
+    accumulator = GramAccumulator(fit_intercept)
+    with accumulator.batch() as batch:
+        for rows in gen_batches(len(Z), PIECE_ROWS):
+            batch.update(Z[rows], y[rows], None if weight is None else weight[rows])
+    return accumulator
+
+
+def gather_source(
+    source: Source, weight: NDArray | None, fit_intercept: bool
+) -> tuple[GramAccumulator, bool]:
+    """Return the statistics of a source of features, and whether there is a single target."""
+    if isinstance(source, DaskSource):
+        return gather_by_tasks(None, source.with_weight(weight), np.asarray, fit_intercept)
+    encoded = EncodedTargets(source, np.asarray)
+    accumulator = GramAccumulator(fit_intercept)
+    with accumulator.batch() as batch:
+        for Z, y, part in weighted_blocks(encoded, PIECE_ROWS, weight):
+            if sp.issparse(Z):
+                raise TypeError(f"{source.name} has sparse rows; dense ones are expected")
+            batch.update(Z, y, part)
+    return accumulator, bool(encoded.single_target)
 
 
 def _solve(stats: GramStatistics, requested: NDArray[np.float64] | None) -> _Choice:

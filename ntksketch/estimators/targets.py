@@ -50,6 +50,42 @@ class EncodedTargets(Source):
             yield block._replace(y=y)
 
 
+class ShiftedTargets(EncodedTargets):
+    """A source of targets less an array of the same shape, or less a number.
+
+    Parameters
+    ----------
+    source : Source
+        Rows with targets.
+    shift : ndarray of shape (n,) or (n, n_targets), or ()
+        What is taken from the targets, whose rows are those of the source.
+    """
+
+    def __init__(self, source: Source, shift: NDArray) -> None:
+        super().__init__(source, np.asarray)
+        self._shift = shift
+        if shift.ndim and source.shape[0] is not None and len(shift) != source.shape[0]:
+            raise ValueError(
+                f"f0 has {len(shift)} rows, expected those of {source.name}: {source.shape[0]}"
+            )
+
+    def blocks(self, n_rows: int | None = None, *, start: int = 0) -> Iterator[Block]:  # noqa: D102
+        for block in super().blocks(n_rows, start=start):
+            if block.y is None:
+                yield block
+                continue
+            part = self._shift
+            if part.ndim:
+                part = part[block.start : block.start + len(block.y)]
+            if part.ndim and part.shape != block.y.shape:
+                raise ValueError(
+                    f"f0 has shape {self._shift.shape}, expected that of the targets of "
+                    f"{self.name}, of which rows {block.start} to {block.start + len(block.y) - 1} "
+                    f"have shape {block.y.shape}"
+                )
+            yield block._replace(y=block.y - part)
+
+
 def read_labels(source: Source) -> NDArray:
     """Return the targets of all rows, which are labels."""
     if isinstance(source, DaskSource) and source.y is not None:

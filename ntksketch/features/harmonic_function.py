@@ -46,9 +46,11 @@ def orthonormal_series(weights: NDArray, dim: int, z: jax.Array) -> jax.Array:
     """
     a = recurrence(dim, len(weights))
     leading = np.cumprod(np.concatenate([[1.0], a[1:-1]]))
+    # in one dimension there is no polynomial of degree 2 or more
+    constants = np.divide(weights, leading, out=np.zeros(len(weights)), where=leading > 0)
     value = above = jnp.zeros_like(z)
     for degree in range(len(weights) - 1, -1, -1):
-        constant = jnp.asarray(weights[degree] / leading[degree], z.dtype)
+        constant = jnp.asarray(constants[degree], z.dtype)
         step = jnp.asarray(a[degree + 1] ** 2, z.dtype)
         value, above = constant + z * value - step * above, value
     return value

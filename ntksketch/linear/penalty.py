@@ -77,11 +77,12 @@ class Penalty:
         """Return ``F B``, or ``F' B``."""
         return _dtrmm(1.0, self.packed, B, lower=1, trans_a=int(transpose))
 
-    def whiten(self, Z: NDArray[np.float64], *, transpose: bool = False) -> NDArray[np.float64]:
-        """Return ``F^-1 Z``, or ``F^-T Z``."""
-        return scipy.linalg.solve_triangular(
-            self.packed, Z, trans=int(transpose), lower=True, check_finite=False
-        )
+    def whiten(
+        self, Z: NDArray[np.float64], *, transpose: bool = False, overwrite: bool = False
+    ) -> NDArray[np.float64]:
+        """Return ``F^-1 Z``, or ``F^-T Z``, in the memory of Z if that may be overwritten."""
+        options = {"lower": True, "overwrite_b": overwrite, "check_finite": False}
+        return scipy.linalg.solve_triangular(self.packed, Z, trans=int(transpose), **options)
 
     def squares_behind(self, factor: NDArray[np.float64]) -> float:
         """Return the sum of squares of ``L^-1 F`` for a lower triangular L."""

@@ -18,6 +18,10 @@ PREDICTORS = [
         ntk.mlp(depth=2, bias_std=0.1), ntk.RandomFeatures(hidden_components=16), n_components=32
     ),
     ntk.ExactNTKRegressor(ntk.mlp(depth=1, bias_std=0.1), tolerance=1e-10),
+    ntk.GradientFlow(ntk.zonal.laplace(1.0)),
+    ntk.GradientFlow(ntk.NTKFeatures(ntk.zonal.laplace(1.0), n_components=32)),
+    ntk.GradientFlow("linear", t=1e3),
+    ntk.GradientFlow("precomputed"),
 ]
 
 OF_ALL = (
@@ -36,6 +40,8 @@ OF_TRANSFORMERS = (
 )
 
 
+# among the rows are kernels that are not positive: some less their mean, some rounded to float32
+@pytest.mark.filterwarnings("ignore:K has negative eigenvalues:scipy.linalg.LinAlgWarning")
 @parametrize_with_checks(TRANSFORMERS + PREDICTORS)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
