@@ -1,0 +1,285 @@
+"""CIFAR-10: features of a convolutional network, its exact kernel, and the network trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import ntksketch as ntk
+from benchmarks import cifar10_drawing, finite_cnn, images, kept, ridge
+from benchmarks.datasets import Dataset
+from benchmarks.errors import summary
+from benchmarks.methods import made
+from benchmarks.runner import LONG
+from benchmarks.timing import Stages, peak_memory
+from ntksketch.diagnostics import exact_ridge
+
+plot = cifar10_drawing.plot
+
+
+class ImageMethod(NamedTuple):
+    """A row of the table of methods: what makes features, and of which network."""
+
+    label: str
+    network: str
+    path: str  # class or classmethod
+    parameters: dict[str, Any]
+
+
+NETWORKS: dict[str, Callable[[tuple[int, ...]], ntk.Architecture]] = {
+    "pooled": lambda shape: ntk.cnn(3, pooling=2, shape=shape),
+    "plain": lambda shape: ntk.cnn(3, shape=shape),
+}
+METHODS = {
+    "small": ImageMethod(
+        "Nyström by layers, 128/256",
+        "pooled",
+        "LayerwiseNystroem",
+        {"hidden_components": (128, 256)},
+    ),
+    "large": ImageMethod(
+        "Nyström by layers, 256/512",
+        "pooled",
+        "LayerwiseNystroem",
+        {"hidden_components": (256, 512)},
+    ),
+}
+_PIXELS, _GFLOPS = images.SIDE**2, 90
+_ZCA_SECONDS = 12  # the eigenvalues of 3,072 x 3,072 numbers
+
+
+def settings(short: bool) -> dict[str, Any]:
+    """Return groups of features in the order of measuring, and how everything is chosen."""
+    every = list(METHODS)
+    full = {
+        "groups": [
+            _group(5000, every, [2048]),
+            _group(5000, ["small"], [1024]),
+            _group(5000, ["small"], [2048], flips=True),
+            _group(10_000, ["small", "large"], [4096]),
+            _group(50_000, ["small"], [4096, 8192, 16384]),
+            _group(50_000, ["large"], [8192]),
+            _group(50_000, ["small"], [8192], flips=True),
+        ],
+        "long_from": 50_000,
+        "n_test": 10_000,
+        "regularizations": [0.01, 0.1, 1.0],
+        "choice_rows": 3000,
+        "choice_hidden": [64, 128],
+        "choice_components": 512,
+        "finite_rows": 5000,
+        "widths": [32, 64],
+        "rates": [0.03, 0.1],
+        "epochs": 20,
+        "batch": 100,
+        "exact_side": 8,
+        "exact_rows": 500,
+        "exact_test": 500,
+        "exact_components": [256, 512, 1024],
+        "draws": 3,
+    }
+    small = {
+        "groups": [
+            _group(60, every, [32]),
+            _group(60, ["small"], [32], flips=True),
+            _group(80, ["small"], [32]),
+        ],
+        "long_from": 80,
+        "n_test": 100,
+        "regularizations": [0.1],
+        "choice_rows": 60,
+        "choice_hidden": [16, 16],
+        "choice_components": 16,
+        "finite_rows": 60,
+        "widths": [8],
+        "rates": [0.1],
+        "epochs": 2,
+        "batch": 20,
+        "exact_rows": 30,
+        "exact_test": 20,
+        "exact_components": [16, 32],
+        "draws": 2,
+    }
+    return {**full, **small} if short else full
+
+
+def _group(
+    n_train: int, methods: list[str], sizes: list[int], *, flips: bool = False
+) -> dict[str, Any]:
+    return {"n_train": n_train, "methods": methods, "n_components": sizes, "flips": flips}
+
+
+def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the small problem of every network first, then features, then the trained network."""
+    networks = dict.fromkeys(
+        METHODS[method].network for group in settings["groups"] for method in group["methods"]
+    )
+    found = [{"key": f"exact {name}", "what": "exact", "network": name} for name in networks]
+    n = settings["finite_rows"]
+    found.append({"key": f"finite {n}", "what": "finite", "n_train": n})
+    for group in settings["groups"]:
+        n, flips = group["n_train"], group["flips"]
+        for method in group["methods"]:
+            for m in group["n_components"]:
+                words = [LONG] if n >= settings["long_from"] else []
+                words += [method, str(n), str(m), *(["flips"] if flips else [])]
+                about = {"key": " ".join(words), "what": "features", "method": method}
+                found.append({**about, "n_train": n, "n_components": m, "flips": flips})
+    return found
+
+
+def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
+    """Return seconds on two quiet cores, from operation counts."""
+    s, what = settings, configuration["what"]
+    regularizations = len(s["regularizations"])
+    choice = s["choice_rows"] * _seconds_of_image(s["choice_hidden"], s["choice_components"])
+    choice = 10 + regularizations * (choice + _ZCA_SECONDS)
+    if what == "exact":
+        pairs = s["exact_rows"] * (s["exact_rows"] / 2 + s["exact_test"])
+        per_pixels = 1e-7 if configuration["network"] == "pooled" else 3.5e-7
+        draws = len(s["exact_components"]) * s["draws"] * len(METHODS)
+        return 30 + pairs * s["exact_side"] ** 4 * per_pixels + 5 * draws
+    if what == "finite":
+        pixels = sum((width / 64) ** 1.5 for width in s["widths"]) * len(s["rates"])
+        candidates = len(finite_cnn.PREPROCESSING) * pixels
+        return choice + (candidates + 1) * s["finite_rows"] * s["epochs"] * 1.3e-3
+    m, method = configuration["n_components"], METHODS[configuration["method"]]
+    hidden = method.parameters.get("hidden_components", (256, 512))
+    n_images = configuration["n_train"] + s["n_test"]
+    seconds = n_images * _seconds_of_image(hidden, m) * (2 if configuration["flips"] else 1)
+    solve = configuration["n_train"] * m**2 * 1e-11 + 3e-11 * m**3
+    return choice + _ZCA_SECONDS + 3e-3 * m + 1.05 * seconds + solve
+
+
+def _seconds_of_image(hidden: Any, m: int) -> float:
+    """Return the seconds of an image's features layer by layer: value and tangent."""
+    first, second = hidden
+    products = _PIXELS * (27 * first + 2 * first**2)
+    products += _PIXELS / 4 * (18 * first * second + 2 * second**2)
+    products += _PIXELS / 16 * 18 * second * m
+    return 2 * products / (_GFLOPS * 1e9)
+
+
+def measure(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Measure features on images of full size, or the small problem, or the trained network."""
+    if configuration["what"] == "exact":
+        return measure_exact(configuration["network"], settings)
+    n_train, n_test = configuration["n_train"], settings["n_test"]
+    if configuration["what"] == "finite":
+        data = images.cifar10(n_train, n_test)
+        regularization, _ = images.choose_regularization(data, settings)
+        outcome = finite_cnn.measure(data, regularization, settings)
+        return outcome | {"regularization": regularization, **_about(data)}
+
+    def prepare(stages: Stages) -> tuple[Dataset, dict[str, Any]]:
+        return _prepared(images.cifar10(n_train, n_test), settings, stages)
+
+    def draw_features(data: Dataset) -> Any:
+        method, m = configuration["method"], configuration["n_components"]
+        return draw(method, m, data, flips=configuration["flips"])
+
+    if n_train >= settings["long_from"]:
+        return kept.measure(kept.folder_of(configuration["key"]), prepare, draw_features)
+    stages = Stages()
+    data, about = prepare(stages)
+    outcome = ridge.measure_features(lambda: draw_features(data), data, warm_rows=1)
+    outcome["seconds"] = {**stages, **outcome["seconds"]}
+    return about | outcome
+
+
+def _about(data: Dataset) -> dict[str, Any]:
+    return {"n_train": len(data.X_train), "n_test": len(data.X_test), "source": data.source}
+
+
+def _prepared(
+    data: Dataset, settings: dict[str, Any], stages: Stages
+) -> tuple[Dataset, dict[str, Any]]:
+    """Return the images whitened, and how the regulariser was chosen."""
+    with stages("choose"):
+        regularization, tried = images.choose_regularization(data, settings)
+    with stages("preprocess"):
+        data = images.whitened(data, regularization)
+    return data, {"regularization": regularization, "tried": tried, **_about(data)}
+
+
+def draw(
+    method: str, n_components: int, data: Dataset, *, flips: bool = False, seed: int = 0
+) -> Any:
+    """Return features fitted to training images, averaged with those of mirror images or not."""
+    _, network, path, parameters = METHODS[method]
+    side = images.side_of(data)
+    shape = (side, side, images.CHANNELS)
+    features: Any = ntk.NTKFeatures(
+        NETWORKS[network](shape), made(path, parameters), n_components, random_state=seed
+    )
+    features = ntk.FlipAverage(features, shape) if flips else features
+    return features.fit(data.X_train)
+
+
+# ---------------------------------------------------------------------------------------------
+# The small problem, for which there is the exact kernel
+# ---------------------------------------------------------------------------------------------
+
+
+def measure_exact(network: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Compare features with the exact kernel of a network on few images, averaged to few pixels."""
+    s, stages = settings, Stages()
+    data = images.cifar10(s["exact_rows"], s["exact_test"], s["exact_side"])
+    choice = {**s, "choice_rows": len(data.X_train)}
+    data, about = _prepared(data, choice, stages)
+    side = s["exact_side"]
+    architecture = NETWORKS[network]((side, side, images.CHANNELS))
+    X, X_test = data.X_train.astype(np.float64), data.X_test.astype(np.float64)
+    with peak_memory() as memory:
+        with stages("kernel"):
+            K = ntk.kernel(architecture, X)
+        with stages("kernel test"):
+            K_test = ntk.kernel(architecture, X_test, X)
+        with stages("fit"):
+            solved = exact_ridge(K, data.targets)
+    rows = [
+        _compared(method, m, data, K_test, settings)
+        for method in METHODS
+        if METHODS[method].network == network
+        for m in s["exact_components"]
+    ]
+    return about | {
+        "side": side,
+        **data.scores(solved.predict(K_test)),
+        "alpha": solved.alpha,
+        "features": rows,
+        "seconds": dict(stages),
+        "peak_memory": memory.peak,
+    }
+
+
+def _compared(
+    method: str, m: int, data: Dataset, K_test: NDArray, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Return accuracy, relative error of the kernel and seconds of features, over draws."""
+    scores, errors, stages = [], [], Stages()
+    for seed in range(settings["draws"]):
+        with stages("draw"):
+            features = draw(method, m, data, seed=seed)
+        features.transform(data.X_train[:1])  # compiles
+        with stages("featurise"):
+            Z = features.transform(data.X_train).astype(np.float64)
+        Z_test = features.transform(data.X_test).astype(np.float64)
+        errors.append(float(np.linalg.norm(Z_test @ Z.T - K_test) / np.linalg.norm(K_test)))
+        prediction = exact_ridge(Z @ Z.T, data.targets).predict(Z_test @ Z.T)
+        scores.append(data.scores(prediction)["score"])
+    return {
+        "method": method,
+        "n_components": m,
+        "score": summary(scores),
+        "error": summary(errors),
+        "seconds": {name: seconds / settings["draws"] for name, seconds in stages.items()},
+    }
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the tables."""
+    return cifar10_drawing.table(results, {name: method.label for name, method in METHODS.items()})

@@ -1,0 +1,187 @@
+"""The tables and the figure of `cifar10`, from its results alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.finite_cnn import PREPROCESSING
+from benchmarks.rendering import COLOURS, markdown_table, measurements, mebibytes, number
+
+HEADER = (
+    "model",
+    "training images",
+    "m",
+    "preprocessing",
+    "test accuracy",
+    "choices, s",
+    "set-up, s",
+    "features, training, s",
+    "features, test, s",
+    "fit, s",
+    "peak memory, MiB",
+)
+_FLIPS = "standardised, ZCA, flips"
+
+
+def table(results: dict[str, Any], labels: dict[str, str]) -> str:
+    """Return the models on images of full size, the small problem, and how choices were made."""
+    parts = ["# CIFAR-10", _explanation(results["settings"])]
+    rows = [*_features(results, labels), *_finite(results)]
+    parts.append(markdown_table(HEADER, [row for _, row in sorted(rows, key=lambda r: r[0])]))
+    exact = measurements(results, what="exact")
+    if exact:
+        parts += ["## Against the exact kernel", _small(exact[0], results["settings"])]
+        parts.append(_small_table(exact, labels))
+    return "\n\n".join([*parts, "## Choices", _choices(results)])
+
+
+def _explanation(s: dict[str, Any]) -> str:
+    return (
+        f"Ridge regression on features of the NTK of `cnn(3, pooling=2)`, {s['n_test']:,} test "
+        "images, next to a network of the same layers and finite width, trained by gradient "
+        "descent. A model is fitted once; the standard error of an accuracy is "
+        f"{50 / s['n_test'] ** 0.5:.1f} points at most, for its test images. Choices are what "
+        "was tried on held-out training images; set-up draws the features, compilation included; "
+        "fit adds up their statistics and solves, or trains the network."
+    )
+
+
+def _features(results: dict[str, Any], labels: dict[str, str]) -> list[tuple[Any, tuple]]:
+    rows = []
+    for m in measurements(results, what="features"):
+        s = m["seconds"]
+        row = (
+            labels.get(m["method"], m["method"]),
+            f"{m['n_train']:,}",
+            f"{m['n_components']:,}",
+            _FLIPS if m["flips"] else PREPROCESSING["whitened"],
+            f"{m['score']:.2%}",
+            *(number(s[stage]) for stage in ("choose", "draw", "featurise", "featurise test")),
+            number(s["accumulate"] + s["factorise"]),
+            mebibytes(m["peak_memory"]),
+        )
+        order = (m["n_train"], 0, m["method"] not in labels, list(labels).index(m["method"]))
+        rows.append(((*order, m["n_components"], m["flips"]), row))
+    return rows
+
+
+def _finite(results: dict[str, Any]) -> list[tuple[Any, tuple]]:
+    rows = []
+    for m in measurements(results, what="finite"):
+        row = (
+            f"trained network, width {m['chosen']['width']}",
+            f"{m['n_train']:,}",
+            None,
+            PREPROCESSING[m["chosen"]["preprocessing"]],
+            f"{m['score']:.2%}",
+            number(m["seconds"]["choose"]),
+            *(None, None, None),
+            number(m["seconds"]["train"]),
+            mebibytes(m["peak_memory"]),
+        )
+        rows.append(((m["n_train"], 1), row))
+    return rows
+
+
+def _small(m: dict[str, Any], s: dict[str, Any]) -> str:
+    return (
+        f"{m['n_train']:,} training and {m['n_test']:,} test images, averaged to {m['side']} x "
+        f"{m['side']} pixels, for which the exact kernel can be computed; float64. The error is "
+        "the relative Frobenius error of the kernel between test and training images. Features: "
+        f"means and standard deviations over {s['draws']} draws."
+    )
+
+
+def _small_table(found: list[dict[str, Any]], labels: dict[str, str]) -> str:
+    rows = []
+    for exact in found:
+        seconds = exact["seconds"]["kernel"]
+        accuracy = f"{exact['score']:.2%}"
+        rows.append((f"exact, {exact['network']}", None, None, accuracy, None, number(seconds)))
+        for m in exact["features"]:
+            rows.append(
+                (
+                    labels.get(m["method"], m["method"]),
+                    f"{m['n_components']:,}",
+                    _spread(m["error"], "{:.3g}"),
+                    _spread(m["score"], "{:.2%}"),
+                    f"{100 * (m['score']['mean'] - exact['score']):+.2f}",
+                    number(sum(m["seconds"].values())),
+                )
+            )
+    header = ("model", "m", "error of the kernel", "test accuracy", "less exact, points")
+    return markdown_table((*header, "kernel or features of the training images, s"), rows)
+
+
+def _spread(value: dict[str, Any], form: str) -> str:
+    mean = form.format(value["mean"])
+    return mean if value["std"] is None else f"{mean} ± {form.format(value['std'])}"
+
+
+def _choices(results: dict[str, Any]) -> str:
+    s = results["settings"]
+    lines = [
+        "* Channels are standardised, then images are whitened (ZCA), both by the training images; "
+        "flips average the features of an image and its mirror image. The regulariser of the "
+        f"whitening is one of {_listed(s['regularizations'])}, the best with "
+        f"{s['choice_components']:,} features on a third of {s['choice_rows']:,} training images; "
+        "the penalty of the ridge is that of least generalised cross-validation.",
+        "* The trained network has the layers of `cnn(3, pooling=2)` and biases; gradient descent "
+        f"with momentum on the entropy, batches of {s['batch']}. Preprocessing, width "
+        f"{_listed(s['widths'])}, rate {_listed(s['rates'])} and up to {s['epochs']} epochs are "
+        "chosen on a fifth of the training images, and all of them train it again.",
+    ]
+    chosen = sorted({m["regularization"] for m in measurements(results, what="features")})
+    if chosen:
+        lines.append(f"* Chosen for the whitening: {_listed(chosen)}.")
+    for m in measurements(results, what="finite"):
+        c = m["chosen"]
+        lines.append(
+            f"* Chosen for the network: {PREPROCESSING[c['preprocessing']]}; width {c['width']}, "
+            f"rate {c['rate']:g}, {c['epochs']} epochs ({c['score']:.2%} of the held-out images)."
+        )
+    return "\n".join(lines)
+
+
+def _listed(values: list[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def plot(results: dict[str, Any]) -> Any:
+    """Return a figure: accuracy against m and time, and errors of the small problem."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 3.8), layout="constrained")
+    by_size, by_time, errors = figure.subplots(1, 3)
+    colours, cycle = {}, list(COLOURS.values())
+    series: dict[tuple[str, int, bool], list[dict[str, Any]]] = {}
+    for m in measurements(results, what="features"):
+        series.setdefault((m["method"], m["n_train"], m["flips"]), []).append(m)
+    for (method, n, flips), found in sorted(series.items()):
+        colour = colours.setdefault(method, cycle[len(colours) % len(cycle)])
+        found = sorted(found, key=lambda m: m["n_components"])
+        marker = {True: "^", False: "o"}[flips] + ("-" if n < 50_000 else "--")
+        label = f"{method}, {n:,}" + (", flips" if flips else "")
+        scores = [m["score"] for m in found]
+        by_size.semilogx([m["n_components"] for m in found], scores, marker, color=colour)
+        seconds = [sum(m["seconds"].values()) for m in found]
+        by_time.semilogx(seconds, scores, marker, color=colour, label=label)
+    for m in measurements(results, what="finite"):
+        by_size.axhline(m["score"], color="#999999")
+        seconds = sum(m["seconds"].values())
+        by_time.semilogx([seconds], [m["score"]], "s", color="#999999", label="trained network")
+    for exact in measurements(results, what="exact"):
+        for method in dict.fromkeys(m["method"] for m in exact["features"]):
+            found = [m for m in exact["features"] if m["method"] == method]
+            colour = colours.setdefault(method, cycle[len(colours) % len(cycle)])
+            sizes, means = zip(
+                *((m["n_components"], m["error"]["mean"]) for m in found), strict=True
+            )
+            errors.loglog(sizes, means, "o-", color=colour, label=method)
+    by_size.set(xlabel="m", title="test accuracy")
+    by_time.set(xlabel="seconds in all", title="test accuracy")
+    errors.set(xlabel="m", title="error of the kernel, small problem")
+    for axes in (by_time, errors):
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8)
+    return figure
