@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.finite_cnn import PREPROCESSING
-from benchmarks.rendering import COLOURS, markdown_table, measurements, mebibytes, number
+from benchmarks.rendering import COLOURS, listed, markdown_table, measurements, mebibytes, number
 
 HEADER = (
     "model",
@@ -123,17 +123,17 @@ def _choices(results: dict[str, Any]) -> str:
     lines = [
         "* Channels are standardised, then images are whitened (ZCA), both by the training images; "
         "flips average the features of an image and its mirror image. The regulariser of the "
-        f"whitening is one of {_listed(s['regularizations'])}, the best with "
+        f"whitening is one of {listed(s['regularizations'])}, the best with "
         f"{s['choice_components']:,} features on a third of {s['choice_rows']:,} training images; "
         "the penalty of the ridge is that of least generalised cross-validation.",
         "* The trained network has the layers of `cnn(3, pooling=2)` and biases; gradient descent "
         f"with momentum on the entropy, batches of {s['batch']}. Preprocessing, width "
-        f"{_listed(s['widths'])}, rate {_listed(s['rates'])} and up to {s['epochs']} epochs are "
+        f"{listed(s['widths'])}, rate {listed(s['rates'])} and up to {s['epochs']} epochs are "
         "chosen on a fifth of the training images, and all of them train it again.",
     ]
     chosen = sorted({m["regularization"] for m in measurements(results, what="features")})
     if chosen:
-        lines.append(f"* Chosen for the whitening: {_listed(chosen)}.")
+        lines.append(f"* Chosen for the whitening: {listed(chosen)}.")
     for m in measurements(results, what="finite"):
         c = m["chosen"]
         lines.append(
@@ -141,10 +141,6 @@ def _choices(results: dict[str, Any]) -> str:
             f"rate {c['rate']:g}, {c['epochs']} epochs ({c['score']:.2%} of the held-out images)."
         )
     return "\n".join(lines)
-
-
-def _listed(values: list[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
 
 
 def plot(results: dict[str, Any]) -> Any:
