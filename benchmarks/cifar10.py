@@ -59,7 +59,8 @@ def settings(short: bool) -> dict[str, Any]:
             _group(5000, every, [2048]),
             _group(5000, ["small"], [1024]),
             _group(5000, ["small"], [2048], flips=True),
-            _group(10_000, ["small", "large"], [4096]),
+            _group(10_000, ["large"], [2048]),
+            _group(10_000, ["small"], [4096]),
             _group(50_000, ["small"], [4096, 8192, 16384]),
             _group(50_000, ["large"], [8192]),
             _group(50_000, ["small"], [8192], flips=True),
@@ -72,9 +73,10 @@ def settings(short: bool) -> dict[str, Any]:
         "choice_components": 512,
         "finite_rows": 5000,
         "widths": [32, 64],
-        "rates": [0.03, 0.1],
-        "epochs": 20,
-        "batch": 100,
+        "rates": [0.02, 0.05],
+        "first_epochs": 8,
+        "epochs": 40,
+        "batch": 50,
         "exact_side": 8,
         "exact_rows": 500,
         "exact_test": 500,
@@ -96,6 +98,7 @@ def settings(short: bool) -> dict[str, Any]:
         "finite_rows": 60,
         "widths": [8],
         "rates": [0.1],
+        "first_epochs": 1,
         "epochs": 2,
         "batch": 20,
         "exact_rows": 30,
@@ -143,9 +146,10 @@ def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
         draws = len(s["exact_components"]) * s["draws"] * len(METHODS)
         return 30 + pairs * s["exact_side"] ** 4 * per_pixels + 5 * draws
     if what == "finite":
-        pixels = sum((width / 64) ** 1.5 for width in s["widths"]) * len(s["rates"])
-        candidates = len(finite_cnn.PREPROCESSING) * pixels
-        return choice + (candidates + 1) * s["finite_rows"] * s["epochs"] * 1.3e-3
+        widths = sum((width / 64) ** 1.5 for width in s["widths"])
+        candidates = len(finite_cnn.PREPROCESSING) * widths * len(s["rates"])
+        epochs = candidates * s["first_epochs"] + 2 * s["epochs"]
+        return choice + epochs * s["finite_rows"] * 1.3e-3
     m, method = configuration["n_components"], METHODS[configuration["method"]]
     hidden = method.parameters.get("hidden_components", (256, 512))
     n_images = configuration["n_train"] + s["n_test"]

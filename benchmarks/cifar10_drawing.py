@@ -127,9 +127,10 @@ def _choices(results: dict[str, Any]) -> str:
         f"{s['choice_components']:,} features on a third of {s['choice_rows']:,} training images; "
         "the penalty of the ridge is that of least generalised cross-validation.",
         "* The trained network has the layers of `cnn(3, pooling=2)` and biases; gradient descent "
-        f"with momentum on the entropy, batches of {s['batch']}. Preprocessing, width "
-        f"{listed(s['widths'])}, rate {listed(s['rates'])} and up to {s['epochs']} epochs are "
-        "chosen on a fifth of the training images, and all of them train it again.",
+        f"with momentum on the entropy, batches of {s['batch']}. A fifth of the training images "
+        f"chooses preprocessing, width {listed(s['widths'])} and rate {listed(s['rates'])} by the "
+        f"best of {s['first_epochs']} epochs, then the number of epochs, up to {s['epochs']}; all "
+        "training images train it again.",
     ]
     chosen = sorted({m["regularization"] for m in measurements(results, what="features")})
     if chosen:

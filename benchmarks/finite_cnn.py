@@ -90,7 +90,10 @@ def accuracy(parameters: Parameters, X: NDArray, y: NDArray) -> float:
 
 
 def measure(data: Dataset, regularization: float, settings: dict[str, Any]) -> dict[str, Any]:
-    """Choose preprocessing, width, rate and epochs on held-out training images; train on all."""
+    """Choose preprocessing, width, rate and epochs on held-out training images; train on all.
+
+    A few epochs decide between networks, and the best of them goes on to find its epochs.
+    """
     s, stages, tried = settings, Stages(), []
     held_out = np.zeros(len(data.X_train), bool)
     held_out[some_rows(len(held_out), len(held_out) // 5, seed=2)] = True
@@ -107,13 +110,10 @@ def measure(data: Dataset, regularization: float, settings: dict[str, Any]) -> d
                 prepared = _prepared(parts, preprocessing, regularization)
                 for width, rate in itertools.product(s["widths"], s["rates"]):
                     network = {"preprocessing": preprocessing, "width": width, "rate": rate}
-                    scores = [
-                        accuracy(parameters, prepared.X_test, prepared.y_test)
-                        for parameters in _run(prepared, network, s["epochs"], s["batch"])
-                    ]
-                    best = int(np.argmax(scores))
-                    tried.append({**network, "epochs": best + 1, "score": scores[best]})
-        chosen = max(tried, key=lambda candidate: candidate["score"])
+                    tried.append(_best_epoch(prepared, network, s["first_epochs"], s["batch"]))
+            best = max(tried, key=lambda candidate: candidate["score"])
+            prepared = _prepared(parts, best["preprocessing"], regularization)
+            chosen = _best_epoch(prepared, best, s["epochs"], s["batch"])
         with stages("preprocess"):
             prepared = _prepared(data, chosen["preprocessing"], regularization)
         with stages("train"):
@@ -127,6 +127,18 @@ def measure(data: Dataset, regularization: float, settings: dict[str, Any]) -> d
         "seconds": dict(stages),
         "peak_memory": memory.peak,
     }
+
+
+def _best_epoch(
+    data: Dataset, network: dict[str, Any], n_epochs: int, batch: int
+) -> dict[str, Any]:
+    """Return the network with the number of epochs that does best on the set's test images."""
+    scores = [
+        accuracy(parameters, data.X_test, data.y_test)
+        for parameters in _run(data, network, n_epochs, batch)
+    ]
+    best = int(np.argmax(scores))
+    return {**network, "epochs": best + 1, "score": scores[best]}
 
 
 def _prepared(data: Dataset, preprocessing: str, regularization: float) -> Dataset:

@@ -24,9 +24,9 @@ def settings(short: bool) -> dict[str, Any]:
         "sides": [8, 16, 32, 64],
         "hidden": [64, 128],
         "n_components": 512,
-        "images": 128,
+        "images": 64,
         "exact_images": {"8": 32, "16": 8, "32": 3, "64": 1},  # of either side of the kernel
-        "rounds": 5,
+        "rounds": 3,
         "exact_rounds": 3,
         "slow_rounds": 1,
         "slow_side": 64,
