@@ -21,30 +21,35 @@ plot = cifar10_drawing.plot
 
 
 class ImageMethod(NamedTuple):
-    """A row of the table of methods: what makes features, and of which network."""
+    """A row of the table of methods: what makes features, of which network, and its sizes."""
 
     label: str
     network: str
     path: str  # class or classmethod
     parameters: dict[str, Any]
+    sizes: dict[int, list[int]]  # numbers of features, by the number of training images
+    flips: dict[int, list[int]] | None = None  # the same, averaged over mirror images
 
 
 NETWORKS: dict[str, Callable[[tuple[int, ...]], ntk.Architecture]] = {
     "pooled": lambda shape: ntk.cnn(3, pooling=2, shape=shape),
     "plain": lambda shape: ntk.cnn(3, shape=shape),
 }
-METHODS = {
-    "small": ImageMethod(
-        "Nyström by layers, 128/256",
+METHODS = {  # settings know nothing of it: what is measured stays when there is another row
+    "nystroem-256": ImageMethod(
+        "Nyström by layers, 128 and 256",
         "pooled",
         "LayerwiseNystroem",
         {"hidden_components": (128, 256)},
+        {5000: [1024, 2048], 10_000: [4096], 50_000: [4096, 8192, 16384]},
+        {5000: [2048], 50_000: [8192]},
     ),
-    "large": ImageMethod(
-        "Nyström by layers, 256/512",
+    "nystroem-512": ImageMethod(
+        "Nyström by layers, 256 and 512",
         "pooled",
         "LayerwiseNystroem",
         {"hidden_components": (256, 512)},
+        {5000: [2048], 10_000: [2048], 50_000: [8192]},
     ),
 }
 _PIXELS, _GFLOPS = images.SIDE**2, 90
@@ -52,19 +57,10 @@ _ZCA_SECONDS = 12  # the eigenvalues of 3,072 x 3,072 numbers
 
 
 def settings(short: bool) -> dict[str, Any]:
-    """Return groups of features in the order of measuring, and how everything is chosen."""
-    every = list(METHODS)
+    """Return how everything is chosen; sizes are those of each method, or the same for all."""
     full = {
-        "groups": [
-            _group(5000, every, [2048]),
-            _group(5000, ["small"], [1024]),
-            _group(5000, ["small"], [2048], flips=True),
-            _group(10_000, ["large"], [2048]),
-            _group(10_000, ["small"], [4096]),
-            _group(50_000, ["small"], [4096, 8192, 16384]),
-            _group(50_000, ["large"], [8192]),
-            _group(50_000, ["small"], [8192], flips=True),
-        ],
+        "sizes": None,
+        "flips": None,
         "long_from": 50_000,
         "n_test": 10_000,
         "regularizations": [0.01, 0.1, 1.0],
@@ -80,15 +76,13 @@ def settings(short: bool) -> dict[str, Any]:
         "exact_side": 8,
         "exact_rows": 500,
         "exact_test": 500,
+        "error_images": 250,
         "exact_components": [256, 512, 1024],
         "draws": 3,
     }
     small = {
-        "groups": [
-            _group(60, every, [32]),
-            _group(60, ["small"], [32], flips=True),
-            _group(80, ["small"], [32]),
-        ],
+        "sizes": {"60": [32], "80": [32]},
+        "flips": {"60": [32]},
         "long_from": 80,
         "n_test": 100,
         "regularizations": [0.1],
@@ -103,35 +97,41 @@ def settings(short: bool) -> dict[str, Any]:
         "batch": 20,
         "exact_rows": 30,
         "exact_test": 20,
+        "error_images": 10,
         "exact_components": [16, 32],
         "draws": 2,
     }
     return {**full, **small} if short else full
 
 
-def _group(
-    n_train: int, methods: list[str], sizes: list[int], *, flips: bool = False
-) -> dict[str, Any]:
-    return {"n_train": n_train, "methods": methods, "n_components": sizes, "flips": flips}
-
-
 def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the small problem of every network first, then features, then the trained network."""
-    networks = dict.fromkeys(
-        METHODS[method].network for group in settings["groups"] for method in group["methods"]
-    )
+    """Return the small problem first, then the trained network, then features by their sizes."""
+    s = settings
+    networks = dict.fromkeys(method.network for method in METHODS.values())
     found = [{"key": f"exact {name}", "what": "exact", "network": name} for name in networks]
-    n = settings["finite_rows"]
+    found += [{"key": f"small {name}", "what": "small", "method": name} for name in METHODS]
+    n = s["finite_rows"]
     found.append({"key": f"finite {n}", "what": "finite", "n_train": n})
-    for group in settings["groups"]:
-        n, flips = group["n_train"], group["flips"]
-        for method in group["methods"]:
-            for m in group["n_components"]:
-                words = [LONG] if n >= settings["long_from"] else []
-                words += [method, str(n), str(m), *(["flips"] if flips else [])]
-                about = {"key": " ".join(words), "what": "features", "method": method}
-                found.append({**about, "n_train": n, "n_components": m, "flips": flips})
-    return found
+    features = [
+        _features(name, int(n), m, flips, s)
+        for name, method in METHODS.items()
+        for flips, sizes in (
+            (False, s["sizes"] or method.sizes),
+            (True, s["flips"] or method.flips or {}),
+        )
+        for n, several in sizes.items()
+        for m in several
+    ]
+    return [*found, *sorted(features, key=lambda c: (c["n_train"], c["n_components"]))]
+
+
+def _features(
+    method: str, n_train: int, m: int, flips: bool, settings: dict[str, Any]
+) -> dict[str, Any]:
+    words = [LONG] if n_train >= settings["long_from"] else []
+    words += [method, str(n_train), str(m), *(["flips"] if flips else [])]
+    about = {"key": " ".join(words), "what": "features", "method": method, "n_train": n_train}
+    return {**about, "n_components": m, "flips": flips}
 
 
 def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
@@ -140,10 +140,12 @@ def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
     regularizations = len(s["regularizations"])
     choice = s["choice_rows"] * _seconds_of_image(s["choice_hidden"], s["choice_components"])
     choice = 10 + regularizations * (choice + _ZCA_SECONDS)
-    if what == "exact":
+    if what in ("exact", "small"):
+        name = configuration.get("network") or METHODS[configuration["method"]].network
         pairs = s["exact_rows"] * (s["exact_rows"] / 2 + s["exact_test"])
-        per_pixels = 1e-7 if configuration["network"] == "pooled" else 3.5e-7
-        draws = len(s["exact_components"]) * s["draws"] * len(METHODS)
+        pairs = pairs if what == "exact" else s["error_images"] ** 2
+        draws = len(s["exact_components"]) * s["draws"] if what == "small" else 0
+        per_pixels = {"pooled": 1e-7}.get(name, 3.5e-7)
         return 30 + pairs * s["exact_side"] ** 4 * per_pixels + 5 * draws
     if what == "finite":
         widths = sum((width / 64) ** 1.5 for width in s["widths"])
@@ -171,6 +173,8 @@ def measure(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str
     """Measure features on images of full size, or the small problem, or the trained network."""
     if configuration["what"] == "exact":
         return measure_exact(configuration["network"], settings)
+    if configuration["what"] == "small":
+        return measure_small(configuration["method"], settings)
     n_train, n_test = configuration["n_train"], settings["n_test"]
     if configuration["what"] == "finite":
         data = images.cifar10(n_train, n_test)
@@ -213,7 +217,7 @@ def draw(
     method: str, n_components: int, data: Dataset, *, flips: bool = False, seed: int = 0
 ) -> Any:
     """Return features fitted to training images, averaged with those of mirror images or not."""
-    _, network, path, parameters = METHODS[method]
+    _, network, path, parameters, *_ = METHODS[method]
     side = images.side_of(data)
     shape = (side, side, images.CHANNELS)
     features: Any = ntk.NTKFeatures(
@@ -228,43 +232,56 @@ def draw(
 # ---------------------------------------------------------------------------------------------
 
 
-def measure_exact(network: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Compare features with the exact kernel of a network on few images, averaged to few pixels."""
+def _small(settings: dict[str, Any]) -> tuple[Dataset, dict[str, Any], Stages]:
+    """Return few images of few pixels, whitened; what belongs to the outcome, and seconds."""
     s, stages = settings, Stages()
     data = images.cifar10(s["exact_rows"], s["exact_test"], s["exact_side"])
-    choice = {**s, "choice_rows": len(data.X_train)}
-    data, about = _prepared(data, choice, stages)
-    side = s["exact_side"]
+    data, about = _prepared(data, {**s, "choice_rows": len(data.X_train)}, stages)
+    return data, about, stages
+
+
+def _kernel(network: str, X: NDArray, Y: NDArray | None = None) -> NDArray[np.float64]:
+    side = round((X.shape[1] / images.CHANNELS) ** 0.5)
     architecture = NETWORKS[network]((side, side, images.CHANNELS))
-    X, X_test = data.X_train.astype(np.float64), data.X_test.astype(np.float64)
+    return ntk.kernel(
+        architecture, X.astype(np.float64), None if Y is None else Y.astype(np.float64)
+    )
+
+
+def measure_exact(network: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Fit the exact kernel of a network to few images, averaged to few pixels."""
+    data, about, stages = _small(settings)
     with peak_memory() as memory:
         with stages("kernel"):
-            K = ntk.kernel(architecture, X)
-        with stages("kernel test"):
-            K_test = ntk.kernel(architecture, X_test, X)
+            K = _kernel(network, data.X_train)
         with stages("fit"):
             solved = exact_ridge(K, data.targets)
-    rows = [
-        _compared(method, m, data, K_test, settings)
-        for method in METHODS
-        if METHODS[method].network == network
-        for m in s["exact_components"]
-    ]
+        with stages("kernel test"):
+            K_test = _kernel(network, data.X_test, data.X_train)
     return about | {
-        "side": side,
         **data.scores(solved.predict(K_test)),
         "alpha": solved.alpha,
-        "features": rows,
         "seconds": dict(stages),
         "peak_memory": memory.peak,
     }
 
 
+def measure_small(method: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Fit features to the same images, and compare with the exact kernel of some of them."""
+    data, about, stages = _small(settings)
+    some = slice(settings["error_images"])
+    network = METHODS[method].network
+    K = _kernel(network, data.X_test[some], data.X_train[some])
+    sizes = [_compared(method, m, data, K, settings) for m in settings["exact_components"]]
+    return about | {"network": network, "sizes": sizes, "seconds": dict(stages)}
+
+
 def _compared(
-    method: str, m: int, data: Dataset, K_test: NDArray, settings: dict[str, Any]
+    method: str, m: int, data: Dataset, K: NDArray, settings: dict[str, Any]
 ) -> dict[str, Any]:
     """Return accuracy, relative error of the kernel and seconds of features, over draws."""
     scores, errors, stages = [], [], Stages()
+    some = slice(settings["error_images"])
     for seed in range(settings["draws"]):
         with stages("draw"):
             features = draw(method, m, data, seed=seed)
@@ -272,11 +289,10 @@ def _compared(
         with stages("featurise"):
             Z = features.transform(data.X_train).astype(np.float64)
         Z_test = features.transform(data.X_test).astype(np.float64)
-        errors.append(float(np.linalg.norm(Z_test @ Z.T - K_test) / np.linalg.norm(K_test)))
+        errors.append(float(np.linalg.norm(Z_test[some] @ Z[some].T - K) / np.linalg.norm(K)))
         prediction = exact_ridge(Z @ Z.T, data.targets).predict(Z_test @ Z.T)
         scores.append(data.scores(prediction)["score"])
     return {
-        "method": method,
         "n_components": m,
         "score": summary(scores),
         "error": summary(errors),

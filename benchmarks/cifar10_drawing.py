@@ -28,10 +28,9 @@ def table(results: dict[str, Any], labels: dict[str, str]) -> str:
     parts = ["# CIFAR-10", _explanation(results["settings"])]
     rows = [*_features(results, labels), *_finite(results)]
     parts.append(markdown_table(HEADER, [row for _, row in sorted(rows, key=lambda r: r[0])]))
-    exact = measurements(results, what="exact")
-    if exact:
-        parts += ["## Against the exact kernel", _small(exact[0], results["settings"])]
-        parts.append(_small_table(exact, labels))
+    if measurements(results, what="exact"):
+        parts += ["## Against the exact kernel", _small(results["settings"])]
+        parts.append(_small_table(results, labels))
     return "\n\n".join([*parts, "## Choices", _choices(results)])
 
 
@@ -47,11 +46,12 @@ def _explanation(s: dict[str, Any]) -> str:
 
 
 def _features(results: dict[str, Any], labels: dict[str, str]) -> list[tuple[Any, tuple]]:
-    rows = []
+    places, rows = list(labels), []
     for m in measurements(results, what="features"):
-        s = m["seconds"]
+        s, label = m["seconds"], labels.get(m["method"], m["method"])
+        place = places.index(m["method"]) if m["method"] in labels else len(places)
         row = (
-            labels.get(m["method"], m["method"]),
+            label,
             f"{m['n_train']:,}",
             f"{m['n_components']:,}",
             _FLIPS if m["flips"] else PREPROCESSING["whitened"],
@@ -60,8 +60,7 @@ def _features(results: dict[str, Any], labels: dict[str, str]) -> list[tuple[Any
             number(s["accumulate"] + s["factorise"]),
             mebibytes(m["peak_memory"]),
         )
-        order = (m["n_train"], 0, m["method"] not in labels, list(labels).index(m["method"]))
-        rows.append(((*order, m["n_components"], m["flips"]), row))
+        rows.append(((m["n_train"], 0, place, label, m["n_components"], m["flips"]), row))
     return rows
 
 
@@ -83,34 +82,38 @@ def _finite(results: dict[str, Any]) -> list[tuple[Any, tuple]]:
     return rows
 
 
-def _small(m: dict[str, Any], s: dict[str, Any]) -> str:
+def _small(s: dict[str, Any]) -> str:
     return (
-        f"{m['n_train']:,} training and {m['n_test']:,} test images, averaged to {m['side']} x "
-        f"{m['side']} pixels, for which the exact kernel can be computed; float64. The error is "
-        "the relative Frobenius error of the kernel between test and training images. Features: "
-        f"means and standard deviations over {s['draws']} draws."
+        f"{s['exact_rows']:,} training and {s['exact_test']:,} test images, averaged to "
+        f"{s['exact_side']} x {s['exact_side']} pixels, for which the exact kernel can be "
+        "computed, in float64; networks are `cnn(3)`, pooled with `pooling=2` and plain without "
+        "pools. The error is the relative Frobenius error of the kernel between "
+        f"{s['error_images']} test and training images. Features: means and standard deviations "
+        f"over {s['draws']} draws."
     )
 
 
-def _small_table(found: list[dict[str, Any]], labels: dict[str, str]) -> str:
+def _small_table(results: dict[str, Any], labels: dict[str, str]) -> str:
     rows = []
-    for exact in found:
-        seconds = exact["seconds"]["kernel"]
-        accuracy = f"{exact['score']:.2%}"
-        rows.append((f"exact, {exact['network']}", None, None, accuracy, None, number(seconds)))
-        for m in exact["features"]:
-            rows.append(
-                (
-                    labels.get(m["method"], m["method"]),
-                    f"{m['n_components']:,}",
-                    _spread(m["error"], "{:.3g}"),
-                    _spread(m["score"], "{:.2%}"),
-                    f"{100 * (m['score']['mean'] - exact['score']):+.2f}",
-                    number(sum(m["seconds"].values())),
+    for exact in measurements(results, what="exact"):
+        seconds, network = number(exact["seconds"]["kernel"]), exact["network"]
+        rows.append(("exact", network, None, None, f"{exact['score']:.2%}", None, seconds))
+        for m in measurements(results, what="small", network=network):
+            for size in m["sizes"]:
+                rows.append(
+                    (
+                        labels.get(m["method"], m["method"]),
+                        network,
+                        f"{size['n_components']:,}",
+                        _spread(size["error"], "{:.3g}"),
+                        _spread(size["score"], "{:.2%}"),
+                        f"{100 * (size['score']['mean'] - exact['score']):+.2f}",
+                        number(sum(size["seconds"].values())),
+                    )
                 )
-            )
-    header = ("model", "m", "error of the kernel", "test accuracy", "less exact, points")
-    return markdown_table((*header, "kernel or features of the training images, s"), rows)
+    header = ("model", "network", "m", "error of the kernel", "test accuracy")
+    header += ("less exact, points", "kernel or features of the training images, s")
+    return markdown_table(header, rows)
 
 
 def _spread(value: dict[str, Any], form: str) -> str:
@@ -167,14 +170,11 @@ def plot(results: dict[str, Any]) -> Any:
         by_size.axhline(m["score"], color="#999999")
         seconds = sum(m["seconds"].values())
         by_time.semilogx([seconds], [m["score"]], "s", color="#999999", label="trained network")
-    for exact in measurements(results, what="exact"):
-        for method in dict.fromkeys(m["method"] for m in exact["features"]):
-            found = [m for m in exact["features"] if m["method"] == method]
-            colour = colours.setdefault(method, cycle[len(colours) % len(cycle)])
-            sizes, means = zip(
-                *((m["n_components"], m["error"]["mean"]) for m in found), strict=True
-            )
-            errors.loglog(sizes, means, "o-", color=colour, label=method)
+    for m in measurements(results, what="small"):
+        colour = colours.setdefault(m["method"], cycle[len(colours) % len(cycle)])
+        means = [size["error"]["mean"] for size in m["sizes"]]
+        sizes = [size["n_components"] for size in m["sizes"]]
+        errors.loglog(sizes, means, "o-", color=colour, label=m["method"])
     by_size.set(xlabel="m", title="test accuracy")
     by_time.set(xlabel="seconds in all", title="test accuracy")
     errors.set(xlabel="m", title="error of the kernel, small problem")

@@ -236,25 +236,36 @@ def tiny(monkeypatch):
     """Let the benchmark take images of 8 x 8 pixels and few landmarks."""
     whole = images.cifar10
     monkeypatch.setattr(images, "cifar10", lambda n, n_test, side=8: whole(n, n_test, side))
-    method = cifar10.ImageMethod("few", "pooled", "LayerwiseNystroem", {"hidden_components": 8})
+    sizes, hidden = {30: [8], 40: [8]}, {"hidden_components": 8}
+    method = cifar10.ImageMethod("few", "pooled", "LayerwiseNystroem", hidden, sizes, {30: [8]})
     monkeypatch.setattr(cifar10, "METHODS", {"few": method})
-    groups = [cifar10._group(30, ["few"], [8]), cifar10._group(30, ["few"], [8], flips=True)]
-    groups.append(cifar10._group(40, ["few"], [8]))
     sizes = {"long_from": 40, "n_test": 20, "choice_rows": 30, "choice_hidden": [8, 8]}
     sizes |= {"exact_rows": 20, "exact_test": 10, "exact_components": [8, 16]}
-    return cifar10.settings(True) | {"groups": groups} | sizes
+    return cifar10.settings(True) | {"sizes": None, "flips": None} | sizes
+
+
+def test_another_method_leaves_what_is_measured(monkeypatch):
+    before = cifar10.settings(False), cifar10.configurations(cifar10.settings(False))
+    row = ("new", "plain", "RandomFeatures", {}, {5000: [2048]})
+    monkeypatch.setitem(cifar10.METHODS, "new", cifar10.ImageMethod(*row))
+    settings = cifar10.settings(False)
+    assert settings == before[0]
+    keys = {c["key"] for c in cifar10.configurations(settings)} - {c["key"] for c in before[1]}
+    assert keys == {"exact plain", "small new", "new 5000 2048"}
+    assert all(cifar10.estimate(c, settings) > 0 for c in cifar10.configurations(settings))
 
 
 @pytest.mark.slow
 def test_cifar10(folder, tiny):
     configurations = cifar10.configurations(tiny)
     keys = [c["key"] for c in configurations]
-    assert keys == ["exact pooled", "finite 60", "few 30 8", "few 30 8 flips", "long few 40 8"]
+    assert keys[:3] == ["exact pooled", "small few", "finite 60"]
+    assert keys[3:] == ["few 30 8", "few 30 8 flips", "long few 40 8"]
     chosen = [c for c in configurations if c["what"] != "finite"]
     data = saved(folder, cifar10, tiny, [(c, cifar10.measure(c, tiny)) for c in chosen])
-    exact, *features = data["measurements"]
-    assert [row["n_components"] for row in exact["features"]] == [8, 16]
-    assert 0 < exact["features"][0]["error"]["mean"] < 0.5
+    exact, small, *features = data["measurements"]
+    assert [size["n_components"] for size in small["sizes"]] == [8, 16]
+    assert 0 < small["sizes"][0]["error"]["mean"] < 0.5
     assert all(m["score"] > 0.9 for m in (exact, *features))
     table = cifar10.table(data)
     assert "| few | 30 | 8 | standardised, ZCA, flips | " in table
@@ -279,15 +290,16 @@ def test_the_table_of_cifar10_from_made_up_results(tmp_path):
     network = {"width": 32, "rate": 0.05, "epochs": 7, "preprocessing": "whitened", "score": 0.5}
     finite = {"key": "finite", "what": "finite", "n_train": 5000, "score": 0.6, "chosen": network}
     finite |= {"seconds": {"choose": 9.0, "train": 4.0}, "peak_memory": None}
-    compared = {"method": "small", "n_components": 8, "score": summary([0.3, 0.4])}
-    compared |= {"error": summary([0.1, 0.1]), "seconds": {"draw": 1.0, "featurise": 1.0}}
-    exact = {"key": "exact", "what": "exact", "network": "pooled", "features": [compared]}
-    exact |= {"n_train": 500, "n_test": 400, "side": 8, "score": 0.4, "seconds": {"kernel": 7.0}}
+    compared = {"n_components": 8, "score": summary([0.3, 0.4]), "error": summary([0.1, 0.1])}
+    compared |= {"seconds": {"draw": 1.0, "featurise": 1.0}}
+    few = {"key": "few", "what": "small", "method": "small", "network": "pooled"}
+    exact = {"key": "exact", "what": "exact", "network": "pooled", "score": 0.4}
     outcomes = [
         (large, {"n_components": 8192, "flips": False, "score": 0.7}),
         (small, {"n_components": 1024, "flips": True, "score": 0.55}),
         (finite, {}),
-        (exact, {}),
+        (exact, {"seconds": {"kernel": 7.0}}),
+        (few, {"sizes": [compared]}),
     ]
     data = saved(tmp_path, cifar10, cifar10.settings(False), outcomes)
     table = cifar10_drawing.table(data, {"small": "few", "large": "many"})
@@ -296,7 +308,7 @@ def test_the_table_of_cifar10_from_made_up_results(tmp_path):
     assert starts[2:5] == ["| few", "| trained network, width 32", "| many"]
     ours = "| few | 5,000 | 1,024 | standardised, ZCA, flips | 55.00% | 1 | 2 | 3 | 6 | 0.75 | 1 |"
     assert rows[2] == ours
-    assert "| few | 8 | 0.1 ± 0 | 35.00% ± 7.07% | -5.00 | 2 |" in table
+    assert "| few | pooled | 8 | 0.1 ± 0 | 35.00% ± 7.07% | -5.00 | 2 |" in table
     assert render(tmp_path / "cifar10.json")[2].stat().st_size > 0
 
 
