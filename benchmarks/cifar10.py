@@ -190,7 +190,8 @@ def measure(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str
         return draw(method, m, data, flips=configuration["flips"])
 
     if n_train >= settings["long_from"]:
-        return kept.measure(kept.folder_of(configuration["key"]), prepare, draw_features)
+        folder = kept.folder_of(configuration["key"], settings)
+        return kept.measure(folder, prepare, draw_features)
     stages = Stages()
     data, about = prepare(stages)
     outcome = ridge.measure_features(lambda: draw_features(data), data, warm_rows=1)
@@ -302,4 +303,8 @@ def _compared(
 
 def table(results: dict[str, Any]) -> str:
     """Return the tables."""
-    return cifar10_drawing.table(results, {name: method.label for name, method in METHODS.items()})
+    labels = {
+        name: method.label + ("" if method.network == "pooled" else ", without pools")
+        for name, method in METHODS.items()
+    }
+    return cifar10_drawing.table(results, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -55,10 +56,14 @@ class LastingStages(Stages):
         return tick
 
 
-def folder_of(key: str) -> Path:
-    """Return the folder of a configuration's files: in that of the data sets if there is one."""
+def folder_of(key: str, settings: dict[str, Any]) -> Path:
+    """Return the folder of a configuration's files: in that of the data sets if there is one.
+
+    Other settings have another folder.
+    """
     place = Path(os.environ.get(VARIABLE) or tempfile.gettempdir())
-    return place / f"kept {key}".replace(" ", "_")
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return place / f"kept {key} {digest}".replace(" ", "_")
 
 
 def measure(

@@ -115,7 +115,8 @@ def test_features_on_disk_go_on_where_they_were_stopped(folder, monkeypatch):
         made.append("features")
         return ntk.NTKFeatures(ntk.mlp(1), "nystroem", 16, random_state=0).fit(data.X_train)
 
-    state = kept.folder_of("long some")
+    state = kept.folder_of("long some", {"n_test": 20})
+    assert state != kept.folder_of("long some", {"n_test": 10})
     assert state.parent == folder
     ticking, ticks = kept.LastingStages.ticking, []
 
