@@ -37,7 +37,8 @@ def table(results: dict[str, Any], labels: dict[str, str]) -> str:
 def _explanation(s: dict[str, Any]) -> str:
     return (
         f"Ridge regression on features of the NTK of `cnn(3, pooling=2)`, or of `cnn(3)` where a "
-        f"row says without pools, {s['n_test']:,} test images, next to a network of the same layers and finite width, trained by gradient "
+        f"row says without pools, {s['n_test']:,} test images, next to a network of the former's "
+        "layers and of finite width, trained by gradient "
         "descent. A model is fitted once; the standard error of an accuracy is "
         f"{50 / s['n_test'] ** 0.5:.1f} points at most, for its test images. Choices are what "
         "was tried on held-out training images; set-up draws the features, compilation included; "
