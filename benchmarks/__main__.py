@@ -22,7 +22,10 @@ def main(
     short: Annotated[bool, typer.Option(help="Tiny sizes, to see that it runs.")] = False,
     output: Annotated[Path, typer.Option(help="Folder of the results.")] = RESULTS,
     resume: Annotated[bool, typer.Option(help="Keep what the JSON has, measure the rest.")] = False,
-    only: Annotated[str, typer.Option(help="Measure the keys that contain this text.")] = "",
+    only: Annotated[
+        str,
+        typer.Option(help='Measure the keys that contain this text; "long" ones if it begins so.'),
+    ] = "",
 ) -> None:
     """Measure one benchmark or all; short results go to the folder's short/ part."""
     rendering = name == "render"

@@ -128,6 +128,29 @@ def load_folds(name: str) -> Folds:
     )
 
 
+def load_series(name: str) -> Dataset:
+    """Return a set of time series of the folder's ucr part, each of mean 0 and variance 1.
+
+    Raises
+    ------
+    RuntimeError
+        If it is not in the folder.
+    """
+
+    def fetch() -> dict[str, NDArray]:
+        raise OSError("the UCR archive is not where scikit-learn fetches from")
+
+    def normal(X: NDArray) -> NDArray[np.float32]:
+        X = X - X.mean(axis=1, keepdims=True, dtype=np.float64)
+        spread = X.std(axis=1, keepdims=True)
+        return (X / np.where(spread > 0, spread, 1)).astype(np.float32)
+
+    arrays, source = _obtain(f"ucr/{name}.npz", fetch, name)
+    rows = {part: normal(arrays[part]) for part in ("X_train", "X_test")}
+    labels = {part: arrays[part].astype(int) for part in ("y_train", "y_test")}
+    return Dataset(name, "classification", **rows, **labels, source=f"{source}; the given split")
+
+
 def some_rows(n: int, wanted: int, seed: int = 0) -> NDArray[np.intp]:
     """Return sorted numbers of `wanted` of n rows, drawn at random; all if there are fewer."""
     return np.sort(np.random.default_rng(seed).permutation(n)[:wanted])
@@ -187,6 +210,23 @@ def _mnist() -> Dataset:
         arrays["y_test"].astype(int),
         f"{source}; the given split",
     )
+
+
+def _cifar10() -> Dataset:
+    def fetch() -> dict[str, NDArray]:
+        X, y = _openml("CIFAR_10", version=1)
+        X = X.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1).astype(np.uint8)
+        parts = {"X_train": X[:50000], "X_test": X[50000:]}
+        return {**parts, "y_train": y[:50000], "y_test": y[50000:]}
+
+    arrays, source = _obtain("cifar10.npz", fetch, "OpenML CIFAR_10")
+    rows = {}
+    for part in ("X_train", "X_test"):
+        rows[part] = arrays[part].reshape(len(arrays[part]), -1).astype(np.float32)
+        rows[part] /= 255
+    labels = {part: arrays[part].astype(int) for part in ("y_train", "y_test")}
+    source = f"{source}; the last 10,000 images for the test"
+    return Dataset("cifar10", "classification", **rows, **labels, source=source)
 
 
 def _protein() -> Dataset:
@@ -294,6 +334,7 @@ def _split(
 _LOADERS: dict[str, Callable[[], Dataset]] = {
     "digits": _digits,
     "mnist": _mnist,
+    "cifar10": _cifar10,
     "protein": _protein,
     "california": _california,
     "kin40k": _kin40k,

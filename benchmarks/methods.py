@@ -72,6 +72,17 @@ def library_method(name: str) -> Any:
     if name == DEFAULT:
         return "auto"
     _, path, parameters = LIBRARY[name]
+    return made(path, parameters)
+
+
+def made(path: str, parameters: dict[str, Any]) -> Any:
+    """Return what a class or classmethod of the library makes of parameters.
+
+    Raises
+    ------
+    RuntimeError
+        If this version of the library does not have it.
+    """
     found: Any = ntk
     for part in path.split("."):
         found = getattr(found, part, None)

@@ -54,6 +54,11 @@ def number(value: float | None, digits: int = 3) -> str | None:
     return text if "e" not in text or abs(value) < 1e-4 else f"{value:,.0f}"
 
 
+def listed(values: Iterable[Any]) -> str:
+    """Return numbers and texts in a row."""
+    return ", ".join(v if isinstance(v, str) else f"{v:g}" for v in values)
+
+
 def mebibytes(n_bytes: float | None) -> str | None:
     """Return bytes in MiB."""
     return None if n_bytes is None else f"{n_bytes / 2**20:,.0f}"

@@ -19,23 +19,35 @@ BLOCK_ROWS = 8192
 Transform = Callable[[NDArray[np.float32]], NDArray]
 
 
-def measure_features(draw: Callable[[], Any], data: Dataset) -> dict[str, Any]:
-    """Draw features, fit the ridge on them and score it: times by stage, and peak memory."""
+def measure_features(
+    draw: Callable[[], Any], data: Dataset, *, warm_rows: int = 1000
+) -> dict[str, Any]:
+    """Draw features, fit the ridge on them and score it: times by stage, and peak memory.
+
+    Before the features are timed those of a few rows are made, which compiles.
+    """
     stages = Stages()
     with peak_memory() as memory:
         with stages("draw"):
             features = draw()
-        features.transform(data.X_train[:1000])  # compiles: rows are padded to one shape
+        features.transform(data.X_train[:warm_rows])  # rows are padded to one shape
         model = fit_ridge(features.transform, data.X_train, data.targets, stages)
-        with stages("predict"):
-            prediction = predict(model, features.transform, data.X_test)
+        prediction = predict(model, features.transform, data.X_test, stages)
+    return outcome(features, model, data, prediction) | {
+        "seconds": dict(stages),
+        "peak_memory": memory.peak,
+    }
+
+
+def outcome(
+    features: Any, model: ntk.StreamingRidge, data: Dataset, prediction: NDArray
+) -> dict[str, Any]:
+    """Return what was fitted, and its scores."""
     return {
         "features": repr(getattr(features, "method_", features)),
         **data.scores(prediction),
         "alpha": model.alpha_,
         "alphas": model.alphas_.tolist(),
-        "seconds": dict(stages),
-        "peak_memory": memory.peak,
     }
 
 
@@ -56,10 +68,19 @@ def fit_ridge(
 
 
 def predict(
-    model: ntk.StreamingRidge, transform: Transform, X: NDArray[np.float32]
+    model: ntk.StreamingRidge,
+    transform: Transform,
+    X: NDArray[np.float32],
+    stages: Stages | None = None,
 ) -> NDArray[np.float64]:
-    """Predict targets of rows."""
-    return np.concatenate([model.predict(transform(X[rows])) for rows in row_blocks(len(X))])
+    """Predict targets of rows; `stages` gets featurise test and predict."""
+    stages, predicted = Stages() if stages is None else stages, []
+    for rows in row_blocks(len(X)):
+        with stages("featurise test"):
+            Z = transform(X[rows])
+        with stages("predict"):
+            predicted.append(model.predict(Z))
+    return np.concatenate(predicted)
 
 
 def row_blocks(n: int) -> Iterator[slice]:

@@ -212,19 +212,37 @@ def support_vectors(
     folds: Folds, candidates: list[dict[str, Any]], make: Make, penalties: list[float]
 ) -> tuple[float, dict[str, Any]]:
     """Return the mean accuracy over folds, and the parameters chosen before."""
-    best: tuple[float, dict[str, Any]] = (-1.0, {})
     fit = folds.tuning[0]
-    for parameters in candidates:
-        K = scaled(make(parameters, folds.X[fit], folds.X))
-        for C in penalties:
-            found = machine_accuracy(K, folds.y, folds.tuning, C)
-            if found > best[0]:
-                best = found, {**parameters, "C": C}
+    best, _ = choose_machine(
+        candidates,
+        lambda parameters: scaled(make(parameters, folds.X[fit], folds.X)),
+        folds.y,
+        [folds.tuning],
+        penalties,
+    )
     scores = []
     for fold in folds.folds:
-        K = scaled(make(best[1], folds.X[fold[0]], folds.X))
-        scores.append(machine_accuracy(K, folds.y, fold, best[1]["C"]))
-    return float(np.mean(scores)), best[1]
+        K = scaled(make(best, folds.X[fold[0]], folds.X))
+        scores.append(machine_accuracy(K, folds.y, fold, best["C"]))
+    return float(np.mean(scores)), best
+
+
+def choose_machine(
+    candidates: list[dict[str, Any]],
+    kernel: Callable[[dict[str, Any]], NDArray],
+    y: NDArray,
+    divisions: list[tuple[NDArray, NDArray]],
+    penalties: list[float],
+) -> tuple[dict[str, Any], float]:
+    """Return the parameters and C of the best mean accuracy over divisions, and that accuracy."""
+    best: tuple[dict[str, Any], float] = ({}, -1.0)
+    for parameters in candidates:
+        K = kernel(parameters)
+        for C in penalties:
+            found = float(np.mean([machine_accuracy(K, y, parts, C) for parts in divisions]))
+            if found > best[1]:
+                best = {**parameters, "C": C}, found
+    return best
 
 
 def scaled(K: NDArray) -> NDArray:

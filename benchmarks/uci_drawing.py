@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from benchmarks.rendering import markdown_table, measurements, number
+from benchmarks.rendering import listed, markdown_table, measurements, number
 
 METHODS = ("NTK", "NTK features", "Laplace", "gamma-exponential", "RBF", "random forest")
 
 
-def accuracies(results: dict[str, Any]) -> tuple[list[str], NDArray[np.float64]]:
+def accuracies(
+    results: dict[str, Any], methods: Sequence[str] = METHODS
+) -> tuple[list[str], NDArray[np.float64]]:
     """Return the sets that every method has done, and accuracies: a row each, a column a method."""
-    found = [m for m in measurements(results) if set(METHODS) <= set(m["accuracy"])]
-    values = [[m["accuracy"][method] for method in METHODS] for m in found]
-    return [m["data"] for m in found], np.array(values).reshape(len(found), len(METHODS))
+    found = [m for m in measurements(results) if set(methods) <= set(m["accuracy"])]
+    values = [[m["accuracy"][method] for method in methods] for m in found]
+    return [m["data"] for m in found], np.array(values).reshape(len(found), len(methods))
 
 
 def aggregate(accuracy: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -46,8 +49,8 @@ def table(results: dict[str, Any]) -> str:
     parts = ["# Small classification sets"]
     if data:
         parts += [_explanation(results, len(data)), aggregate_table(accuracy)]
-        parts += ["## In pairs", _pairs(accuracy)]
-    parts += ["## Choices", _choices(results), "## Every set", _every_set(results)]
+        parts += ["## In pairs", pairs(accuracy, "NTK", METHODS)]
+    parts += ["## Choices", _choices(results), "## Every set", every_set(results)]
     return "\n\n".join(parts)
 
 
@@ -64,14 +67,14 @@ def _explanation(results: dict[str, Any], n: int) -> str:
     )
 
 
-def aggregate_table(accuracy: NDArray[np.float64]) -> str:
+def aggregate_table(accuracy: NDArray[np.float64], methods: Sequence[str] = METHODS) -> str:
     """Return the aggregates of every method, the best Friedman rank first."""
     figures = aggregate(accuracy)
     rows = []
     for i in np.argsort(figures["Friedman rank"], kind="stable"):
         rows.append(
             (
-                METHODS[i],
+                methods[i],
                 f"{figures['Friedman rank'][i]:.2f}",
                 f"{figures['mean'][i]:.2%} ± {figures['std'][i]:.2%}",
                 f"{figures['P90'][i]:.2%}",
@@ -82,23 +85,26 @@ def aggregate_table(accuracy: NDArray[np.float64]) -> str:
     return markdown_table(("method", "Friedman rank", "mean accuracy", "P90", "P95", "PMA"), rows)
 
 
-def difference(accuracy: NDArray[np.float64], first: str, second: str) -> dict[str, float]:
+def difference(
+    accuracy: NDArray[np.float64], first: str, second: str, methods: Sequence[str] = METHODS
+) -> dict[str, float]:
     """Compare two methods: mean difference with its standard error, wins, ties and losses."""
-    d = accuracy[:, METHODS.index(first)] - accuracy[:, METHODS.index(second)]
+    d = accuracy[:, methods.index(first)] - accuracy[:, methods.index(second)]
     error = d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.nan
     counts = {"wins": (d > 0).sum(), "ties": (d == 0).sum(), "losses": (d < 0).sum()}
     return {"mean": float(d.mean()), "error": float(error)} | {k: int(v) for k, v in counts.items()}
 
 
-def _pairs(accuracy: NDArray[np.float64]) -> str:
+def pairs(accuracy: NDArray[np.float64], first: str, methods: Sequence[str]) -> str:
+    """Return a table of how a method compares with each of the others."""
     rows = []
-    for other in METHODS[1:]:
-        d = difference(accuracy, "NTK", other)
-        change = f"{100 * d['mean']:+.2f} ± {100 * d['error']:.2f}"
-        rows.append((f"NTK and {other}", change, d["wins"], d["ties"], d["losses"]))
-    return markdown_table(
-        ("methods", "difference of accuracy, points", "NTK better", "equal", "NTK worse"), rows
-    )
+    for other in methods:
+        if other != first:
+            d = difference(accuracy, first, other, methods)
+            change = f"{100 * d['mean']:+.2f} ± {100 * d['error']:.2f}"
+            rows.append((f"{first} and {other}", change, d["wins"], d["ties"], d["losses"]))
+    names = f"{first} better", "equal", f"{first} worse"
+    return markdown_table(("methods", "difference of accuracy, points", *names), rows)
 
 
 def _choices(results: dict[str, Any]) -> str:
@@ -108,13 +114,13 @@ def _choices(results: dict[str, Any]) -> str:
         "* Columns are standardised; rows are used as they are, not scaled to unit norm. The NTK "
         "is without biases; Laplace and gamma-exponential kernels are in the homogeneous form "
         "|x||y| f(cos) (arXiv:2007.01580). Every kernel is scaled to a diagonal of mean one.",
-        f"* Depths {_listed(s['depths'])} of the NTK; C {_listed(s['C'])} for every machine; "
-        f"c {_listed(s['c'])}; gamma {_listed(s['gammas'])}; widths of the RBF {_listed(s['rbf'])} "
+        f"* Depths {listed(s['depths'])} of the NTK; C {listed(s['C'])} for every machine; "
+        f"c {listed(s['c'])}; gamma {listed(s['gammas'])}; widths of the RBF {listed(s['rbf'])} "
         "times the inverse median squared distance.",
         f"* NTK features: the method is {s['feature_method']!r}, depths "
-        f"{_listed(s['feature_depths'])}, {s['n_components']:,} components or as many as rows to "
+        f"{listed(s['feature_depths'])}, {s['n_components']:,} components or as many as rows to "
         "fit, if these are fewer; the support vector machine is linear in them.",
-        f"* Random forest: {s['n_trees']} trees; features at a split {_listed(s['max_features'])}.",
+        f"* Random forest: {s['n_trees']} trees; features at a split {listed(s['max_features'])}.",
         "* Of parameters that do equally well the first is taken: the least depth, the least C. "
         "Of sets with a test part there is only the training part, which the folds divide.",
     ]
@@ -123,35 +129,40 @@ def _choices(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _listed(values: list[Any]) -> str:
-    return ", ".join(v if isinstance(v, str) else f"{v:g}" for v in values)
-
-
-def _every_set(results: dict[str, Any]) -> str:
-    rows = []
-    for m in measurements(results):
+def every_set(results: dict[str, Any], methods: Sequence[str] = METHODS) -> str:
+    """Return a table of the accuracies on every set, the best of each in bold."""
+    sizes = {"n_rows": "rows", "n_train": "training", "n_test": "test"}
+    sizes |= {"n_features": "columns", "n_steps": "steps", "n_classes": "classes"}
+    found, rows = measurements(results), []
+    shown = [name for name in sizes if found and name in found[0]]
+    for m in found:
         best = max(m["accuracy"].values())
         cells = []
-        for method in METHODS:
+        for method in methods:
             value = m["accuracy"].get(method)
             text = None if value is None else f"{value:.4f}"
             cells.append(f"**{text}**" if value == best else text)
-        size = m["n_rows"], m["n_features"], m["n_classes"]
+        size = (m[name] for name in shown)
         rows.append((m["data"], *size, *cells, number(sum(m["seconds"].values()))))
-    return markdown_table(("data", "rows", "columns", "classes", *METHODS, "seconds"), rows)
+    header = ("data", *(sizes[name] for name in shown), *methods, "seconds")
+    return markdown_table(header, rows)
 
 
 def plot(results: dict[str, Any]) -> Any:
     """Return a figure: accuracy of every other method against the NTK's, a dot for each set."""
+    return scatter(accuracies(results)[1], METHODS)
+
+
+def scatter(accuracy: NDArray[np.float64], methods: Sequence[str]) -> Any:
+    """Return a figure: accuracy of the other methods against the first's, a dot for each set."""
     from matplotlib.figure import Figure
 
-    _, accuracy = accuracies(results)
     figure = Figure(figsize=(15, 3.6), layout="constrained")
-    axes = figure.subplots(1, len(METHODS) - 1, sharey=True)
+    axes = figure.subplots(1, len(methods) - 1, sharey=True)
     low = accuracy.min(initial=1.0)
     for i, axis in enumerate(axes, start=1):
         axis.plot([low, 1], [low, 1], color="#999999", linewidth=1)
         axis.plot(accuracy[:, i], accuracy[:, 0], "o", markersize=4, color="#0b6fb8")
-        axis.set_xlabel(f"accuracy, {METHODS[i]}")
-    axes[0].set_ylabel("accuracy, NTK")
+        axis.set_xlabel(f"accuracy, {methods[i]}")
+    axes[0].set_ylabel(f"accuracy, {methods[0]}")
     return figure

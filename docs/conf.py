@@ -9,7 +9,18 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parent
 GENERATED = HERE / "generated"
 # of which the pages show results
-BENCHMARKS = ("main", "frontier", "uci", "sparse", "speed", "scale", "mesh")
+BENCHMARKS = (
+    "main",
+    "frontier",
+    "cifar10",
+    "pixels",
+    "uci",
+    "ucr",
+    "sparse",
+    "speed",
+    "scale",
+    "mesh",
+)
 MISSING = "No results are recorded yet.\n"
 
 project = "ntksketch"

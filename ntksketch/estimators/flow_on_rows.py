@@ -27,8 +27,6 @@ from ntksketch.linear.gram import GramAccumulator
 from ntksketch.linear.penalty import Penalty
 from ntksketch.linear.rows import as_weights
 
-_WHITENED = 256  # Nystroem features up to which whitening within the pass costs little
-
 
 class FeatureRows(NamedTuple):
     """What rows become: by a map, or by none; and the penalty that whitens that."""
@@ -108,7 +106,7 @@ class FlowOnRows(OnFeatures):
             features._draw(X, weight)
         self.features_ = features
         drawn = features.feature_map_
-        if isinstance(drawn, NystroemMap) and drawn.n_components > _WHITENED:
+        if isinstance(drawn, NystroemMap) and not drawn.is_small:
             return FeatureRows(*drawn.before_whitening())
         return FeatureRows(drawn)
 

@@ -194,7 +194,7 @@ class RidgeOnFeatures(OnFeatures):
         start = time.perf_counter()
         features._draw(X, sample_weight)
         feature_map = features.feature_map_
-        if isinstance(feature_map, NystroemMap):
+        if isinstance(feature_map, NystroemMap) and not feature_map.is_small:
             feature_map, ridge._penalty = feature_map.before_whitening()
         drawn = time.perf_counter()
         intercept = bool(self.fit_intercept)

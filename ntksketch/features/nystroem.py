@@ -229,6 +229,11 @@ class NystroemMap:
         return self._whitening[1]
 
     @property
+    def is_small(self) -> bool:
+        """Whether whitening block by block costs next to nothing beside the kernel."""
+        return self.n_components <= 4 * _DEFLATED
+
+    @property
     def params(self) -> NystroemParams:
         """Landmarks, their squared norms and the whitening matrix."""
         return self._with(self._whitening[0])
@@ -262,6 +267,7 @@ class NystroemMap:
             vectors, scales = np.zeros((n, 1)), np.zeros(1)
         else:
             values, vectors = leading_eigenvectors(K, _DEFLATED)
+            values = np.maximum(values, jitters(K, self.landmarks.dtype)[0])  # above rounding
             scales = np.sqrt(values[-1] / values) - 1
         # T (K + jitter) T = K + jitter + U W' + W U' with T = I + V S V' and U = V S
         scaled, products = vectors * scales, K @ vectors

@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 
 import ntksketch as ntk
 from ntksketch.data import SourceError, blocks, open_source
-from ntksketch.estimators import flow_on_rows
+from ntksketch.features import nystroem
 
 rng = np.random.default_rng(0)
 X, NEW = rng.standard_normal((40, 4)), rng.standard_normal((6, 4))
@@ -139,7 +139,7 @@ def test_nystroem_before_whitening_trains_as_its_features(dtype, monkeypatch):
     rows = rng.standard_normal((400, 2)).astype(dtype)
     targets = np.sin(3 * rows[:, :1])
     model = flow(ARCH, ntk.Nystroem(landmarks="uniform"), 140).fit(rows[:300], targets[:300])
-    monkeypatch.setattr(flow_on_rows, "_WHITENED", 100)
+    monkeypatch.setattr(nystroem.NystroemMap, "is_small", False)
     before = flow(ARCH, ntk.Nystroem(landmarks="uniform"), 140).fit(rows[:300], targets[:300])
     times = np.array([1.0, 100.0, 1e4]) / model.eigenvalues_[-1]
     found, expected = (m.predict(rows[300:], times) for m in (before, model))

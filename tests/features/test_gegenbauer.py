@@ -150,6 +150,13 @@ def test_exact_coordinates_take_the_constant_and_linear_parts():
     np.testing.assert_allclose(Z @ Z.T, c[0] * np.outer(norms, norms) + c[1] * X @ X.T, rtol=1e-10)
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_dimension_and_few_columns(n):
+    X = np.linspace(-1, 2, 7)[:, None]
+    grams = gram_matrices(ntk.Gegenbauer(), ntk.mlp(1), X, n, 60)
+    assert_unbiased(grams, ntk.kernel(ntk.mlp(1), X))
+
+
 @pytest.mark.parametrize("n", [3, 4, 50])
 def test_one_dimension_is_exact(n):
     """On two points the kernel is c_0 + c_1 t, for which two columns are enough."""

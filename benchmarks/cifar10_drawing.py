@@ -1,0 +1,185 @@
+"""The tables and the figure of `cifar10`, from its results alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.finite_cnn import PREPROCESSING
+from benchmarks.rendering import COLOURS, listed, markdown_table, measurements, mebibytes, number
+
+HEADER = (
+    "model",
+    "training images",
+    "m",
+    "preprocessing",
+    "test accuracy",
+    "choices, s",
+    "set-up, s",
+    "features, training, s",
+    "features, test, s",
+    "fit, s",
+    "peak memory, MiB",
+)
+_FLIPS = "standardised, ZCA, flips"
+
+
+def table(results: dict[str, Any], labels: dict[str, str]) -> str:
+    """Return the models on images of full size, the small problem, and how choices were made."""
+    parts = ["# CIFAR-10", _explanation(results["settings"])]
+    rows = [*_features(results, labels), *_finite(results)]
+    parts.append(markdown_table(HEADER, [row for _, row in sorted(rows, key=lambda r: r[0])]))
+    if measurements(results, what="exact"):
+        parts += ["## Against the exact kernel", _small(results["settings"])]
+        parts.append(_small_table(results, labels))
+    return "\n\n".join([*parts, "## Choices", _choices(results)])
+
+
+def _explanation(s: dict[str, Any]) -> str:
+    return (
+        f"Ridge regression on features of the NTK of `cnn(3, pooling=2)`, or of `cnn(3)` where a "
+        f"row says without pools, {s['n_test']:,} test images, next to a network of the former's "
+        "layers and of finite width, trained by gradient "
+        "descent. A model is fitted once; the standard error of an accuracy is "
+        f"{50 / s['n_test'] ** 0.5:.1f} points at most, for its test images. Choices are what "
+        "was tried on held-out training images; set-up draws the features, compilation included; "
+        "fit adds up their statistics and solves, or trains the network."
+    )
+
+
+def _features(results: dict[str, Any], labels: dict[str, str]) -> list[tuple[Any, tuple]]:
+    places, rows = list(labels), []
+    for m in measurements(results, what="features"):
+        s, label = m["seconds"], labels.get(m["method"], m["method"])
+        place = places.index(m["method"]) if m["method"] in labels else len(places)
+        row = (
+            label,
+            f"{m['n_train']:,}",
+            f"{m['n_components']:,}",
+            _FLIPS if m["flips"] else PREPROCESSING["whitened"],
+            f"{m['score']:.2%}",
+            *(number(s[stage]) for stage in ("choose", "draw", "featurise", "featurise test")),
+            number(s["accumulate"] + s["factorise"]),
+            mebibytes(m["peak_memory"]),
+        )
+        rows.append(((m["n_train"], 0, place, label, m["n_components"], m["flips"]), row))
+    return rows
+
+
+def _finite(results: dict[str, Any]) -> list[tuple[Any, tuple]]:
+    rows = []
+    for m in measurements(results, what="finite"):
+        row = (
+            f"trained network, width {m['chosen']['width']}",
+            f"{m['n_train']:,}",
+            None,
+            PREPROCESSING[m["chosen"]["preprocessing"]],
+            f"{m['score']:.2%}",
+            number(m["seconds"]["choose"]),
+            *(None, None, None),
+            number(m["seconds"]["train"]),
+            mebibytes(m["peak_memory"]),
+        )
+        rows.append(((m["n_train"], 1), row))
+    return rows
+
+
+def _small(s: dict[str, Any]) -> str:
+    return (
+        f"{s['exact_rows']:,} training and {s['exact_test']:,} test images, averaged to "
+        f"{s['exact_side']} x {s['exact_side']} pixels, for which the exact kernel can be "
+        "computed, in float64; networks are `cnn(3)`, pooled with `pooling=2` and plain without "
+        "pools. The error is the relative Frobenius error of the kernel between "
+        f"{s['error_images']} test and training images. Features: means and standard deviations "
+        f"over {s['draws']} draws."
+    )
+
+
+def _small_table(results: dict[str, Any], labels: dict[str, str]) -> str:
+    rows = []
+    for exact in measurements(results, what="exact"):
+        seconds, network = number(exact["seconds"]["kernel"]), exact["network"]
+        rows.append(("exact", network, None, None, f"{exact['score']:.2%}", None, seconds))
+        for m in measurements(results, what="small", network=network):
+            for size in m["sizes"]:
+                rows.append(
+                    (
+                        labels.get(m["method"], m["method"]),
+                        network,
+                        f"{size['n_components']:,}",
+                        _spread(size["error"], "{:.3g}"),
+                        _spread(size["score"], "{:.2%}"),
+                        f"{100 * (size['score']['mean'] - exact['score']):+.2f}",
+                        number(sum(size["seconds"].values())),
+                    )
+                )
+    header = ("model", "network", "m", "error of the kernel", "test accuracy")
+    header += ("less exact, points", "kernel or features of the training images, s")
+    return markdown_table(header, rows)
+
+
+def _spread(value: dict[str, Any], form: str) -> str:
+    mean = form.format(value["mean"])
+    return mean if value["std"] is None else f"{mean} ± {form.format(value['std'])}"
+
+
+def _choices(results: dict[str, Any]) -> str:
+    s = results["settings"]
+    lines = [
+        "* Channels are standardised, then images are whitened (ZCA), both by the training images; "
+        "flips average the features of an image and its mirror image. The regulariser of the "
+        f"whitening is one of {listed(s['regularizations'])}, the best with "
+        f"{s['choice_components']:,} features on a third of {s['choice_rows']:,} training images; "
+        "the penalty of the ridge is that of least generalised cross-validation.",
+        "* The trained network has the layers of `cnn(3, pooling=2)` and biases; gradient descent "
+        f"with momentum on the entropy, batches of {s['batch']}. A fifth of the training images "
+        f"chooses preprocessing, width {listed(s['widths'])} and rate {listed(s['rates'])} by the "
+        f"best of {s['first_epochs']} epochs, then the number of epochs, up to {s['epochs']}; all "
+        "training images train it again.",
+    ]
+    chosen = sorted({m["regularization"] for m in measurements(results, what="features")})
+    if chosen:
+        lines.append(f"* Chosen for the whitening: {listed(chosen)}.")
+    for m in measurements(results, what="finite"):
+        c = m["chosen"]
+        lines.append(
+            f"* Chosen for the network: {PREPROCESSING[c['preprocessing']]}; width {c['width']}, "
+            f"rate {c['rate']:g}, {c['epochs']} epochs ({c['score']:.2%} of the held-out images)."
+        )
+    return "\n".join(lines)
+
+
+def plot(results: dict[str, Any]) -> Any:
+    """Return a figure: accuracy against m and time, and errors of the small problem."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 3.8), layout="constrained")
+    by_size, by_time, errors = figure.subplots(1, 3)
+    colours, cycle = {}, list(COLOURS.values())
+    series: dict[tuple[str, int, bool], list[dict[str, Any]]] = {}
+    for m in measurements(results, what="features"):
+        series.setdefault((m["method"], m["n_train"], m["flips"]), []).append(m)
+    for (method, n, flips), found in sorted(series.items()):
+        colour = colours.setdefault(method, cycle[len(colours) % len(cycle)])
+        found = sorted(found, key=lambda m: m["n_components"])
+        marker = {True: "^", False: "o"}[flips] + ("-" if n < 50_000 else "--")
+        label = f"{method}, {n:,}" + (", flips" if flips else "")
+        scores = [m["score"] for m in found]
+        by_size.semilogx([m["n_components"] for m in found], scores, marker, color=colour)
+        seconds = [sum(m["seconds"].values()) for m in found]
+        by_time.semilogx(seconds, scores, marker, color=colour, label=label)
+    for m in measurements(results, what="finite"):
+        by_size.axhline(m["score"], color="#999999")
+        seconds = sum(m["seconds"].values())
+        by_time.semilogx([seconds], [m["score"]], "s", color="#999999", label="trained network")
+    for m in measurements(results, what="small"):
+        colour = colours.setdefault(m["method"], cycle[len(colours) % len(cycle)])
+        means = [size["error"]["mean"] for size in m["sizes"]]
+        sizes = [size["n_components"] for size in m["sizes"]]
+        errors.loglog(sizes, means, "o-", color=colour, label=m["method"])
+    by_size.set(xlabel="m", title="test accuracy")
+    by_time.set(xlabel="seconds in all", title="test accuracy")
+    errors.set(xlabel="m", title="error of the kernel, small problem")
+    for axes in (by_time, errors):
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8)
+    return figure
