@@ -105,6 +105,7 @@ def test_exact_number_of_columns_in_the_dtype_of_the_rows(case, dtype):
         assert np.isfinite(Z).all()
 
 
+@pytest.mark.slow
 @every_case
 def test_the_key_decides_and_the_precision_does_not(case):
     architecture, X = on(SHALLOW, IMAGES)
@@ -117,6 +118,7 @@ def test_the_key_decides_and_the_precision_does_not(case):
     np.testing.assert_allclose(single @ single.T, first @ first.T, rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.slow
 @every_case
 def test_homogeneous_without_bias_and_zero_for_black_images(case):
     architecture, X = on(SHALLOW, IMAGES)
@@ -142,6 +144,7 @@ def test_sparse_rows_blocks_pickles_and_files_agree(case, tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "model").transform(X), Z)
 
 
+@pytest.mark.slow
 @every_case
 def test_images_of_weight_zero_have_no_influence(case):
     architecture, X = on(SHALLOW, np.concatenate([IMAGES, 50 * IMAGES[::-1]]))
