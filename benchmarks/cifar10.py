@@ -29,6 +29,7 @@ class ImageMethod(NamedTuple):
     parameters: dict[str, Any]
     sizes: dict[int, list[int]]  # numbers of features, by the number of training images
     flips: dict[int, list[int]] | None = None  # the same, averaged over mirror images
+    seconds: float | None = None  # of an image, where it is no product of matrices
 
 
 NETWORKS: dict[str, Callable[[tuple[int, ...]], ntk.Architecture]] = {
@@ -50,6 +51,14 @@ METHODS = {  # settings know nothing of it: what is measured stays when there is
         "LayerwiseNystroem",
         {"hidden_components": (256, 512)},
         {5000: [2048], 10_000: [2048], 50_000: [8192]},
+    ),
+    "cntksketch": ImageMethod(
+        "CNTKSketch, as published, q = 2",
+        "plain",
+        "PolynomialSketch.published",
+        {"degree": 2},
+        {5000: [1024]},
+        seconds=0.4,
     ),
 }
 _PIXELS, _GFLOPS = images.SIDE**2, 90
@@ -128,7 +137,8 @@ def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
 def _features(
     method: str, n_train: int, m: int, flips: bool, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    words = [LONG] if n_train >= settings["long_from"] else []
+    slow = METHODS[method].seconds is not None and settings["sizes"] is None
+    words = [LONG] if slow or n_train >= settings["long_from"] else []
     words += [method, str(n_train), str(m), *(["flips"] if flips else [])]
     about = {"key": " ".join(words), "what": "features", "method": method, "n_train": n_train}
     return {**about, "n_components": m, "flips": flips}
@@ -155,7 +165,8 @@ def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
     m, method = configuration["n_components"], METHODS[configuration["method"]]
     hidden = method.parameters.get("hidden_components", (256, 512))
     n_images = configuration["n_train"] + s["n_test"]
-    seconds = n_images * _seconds_of_image(hidden, m) * (2 if configuration["flips"] else 1)
+    each = method.seconds or _seconds_of_image(hidden, m)
+    seconds = n_images * each * (2 if configuration["flips"] else 1)
     solve = configuration["n_train"] * m**2 * 1e-11 + 3e-11 * m**3
     return choice + _ZCA_SECONDS + 3e-3 * m + 1.05 * seconds + solve
 
@@ -189,7 +200,7 @@ def measure(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str
         method, m = configuration["method"], configuration["n_components"]
         return draw(method, m, data, flips=configuration["flips"])
 
-    if n_train >= settings["long_from"]:
+    if configuration["key"].startswith(LONG):
         folder = kept.folder_of(configuration["key"], settings)
         return kept.measure(folder, prepare, draw_features)
     stages = Stages()
