@@ -57,7 +57,7 @@ from ntksketch.features import (
     RandomFeatures,
     Resampled,
 )
-from ntksketch.kernels import kernel, kernel_diag, zonal
+from ntksketch.kernels import kernel, kernel_diag, pad_sequences, zonal
 from ntksketch.solvers import KernelRidgeSolution, solve_kernel_ridge, solve_nystroem_ridge
 from ntksketch.storage import ModelFileError, load, save
 
@@ -110,6 +110,7 @@ __all__ = [
     "load",
     "mlp",
     "myrtle",
+    "pad_sequences",
     "residual",
     "resnet",
     "rnn",

@@ -45,9 +45,9 @@ class _Fitted(NamedTuple):
     classes: np.ndarray | None
     working_memory: float | None
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the predictions of a chunk of rows."""
-        Z = transform_chunk(self.feature_map, X, self.working_memory)
+    def predict(self, X: Any, start: int = 0) -> np.ndarray:
+        """Return the predictions of a chunk of rows, of which `start` is the first one's number."""
+        Z = transform_chunk(self.feature_map, X, self.working_memory, start=start)
         scores = linear_predictions(Z, self.coef, self.intercept)
         if self.classes is None:
             return scores
@@ -195,9 +195,10 @@ class RidgeOnFeatures(RowsMixin, BaseEstimator):
             self._require_width(X)
             width = None if coef.ndim == 1 or classes is not None else len(coef)
             return map_rows(_predict, X, fitted, width, dtype if classes is None else classes.dtype)
-        predictions = []
+        predictions, done = [], 0
         for rows in self._chunks(X, chunk_rows(self._map, dtype, self.working_memory)):
-            predictions.append(fitted.predict(rows))
+            predictions.append(fitted.predict(rows, done))
+            done += rows.shape[0]
             if progress is not None:
                 progress(rows.shape[0])
         return np.concatenate(predictions)

@@ -11,7 +11,7 @@ from ntksketch.architectures import Architecture
 from ntksketch.architectures.layers import short_repr
 from ntksketch.architectures.spatial import is_spatial
 from ntksketch.kernels import ZonalKernel, resolve_target
-from ntksketch.kernels.pixels import with_input
+from ntksketch.kernels.inputs import with_input
 
 
 class FeatureMap(Protocol):

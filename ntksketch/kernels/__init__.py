@@ -2,6 +2,15 @@
 
 from ntksketch.kernels import recurrent, zonal  # noqa: F401  (the first registers its rules)
 from ntksketch.kernels.gram import check_kind, kernel, kernel_diag, resolve_target
+from ntksketch.kernels.sequences import pad_sequences
 from ntksketch.kernels.zonal import ZonalKernel
 
-__all__ = ["ZonalKernel", "check_kind", "kernel", "kernel_diag", "resolve_target", "zonal"]
+__all__ = [
+    "ZonalKernel",
+    "check_kind",
+    "kernel",
+    "kernel_diag",
+    "pad_sequences",
+    "resolve_target",
+    "zonal",
+]

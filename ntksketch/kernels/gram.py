@@ -26,12 +26,8 @@ from ntksketch.data.blocks import (
 )
 from ntksketch.kernels.cosines import cosines
 from ntksketch.kernels.hermite import warn_of_truncation
-from ntksketch.kernels.pixels import (
-    pairs_of_pixels,
-    spatial_diagonal,
-    spatial_kernel,
-    with_input,
-)
+from ntksketch.kernels.inputs import check_sequences, with_input, with_inputs
+from ntksketch.kernels.pixels import pairs_of_pixels, spatial_diagonal, spatial_kernel
 from ntksketch.kernels.propagate import Covariance, Variance, propagate, propagate_variance
 from ntksketch.kernels.zonal import (
     NetworkKernel,
@@ -202,7 +198,9 @@ def kernel(
         The network; a :class:`~ntksketch.kernels.zonal.ZonalKernel` f gives
         :math:`|x||y| f(\cos(x, y))` and carries its own `kind`.
     X : array-like or sparse matrix of shape (n, d)
-        Rows. float32 is computed in float32, everything else in float64.
+        Rows. float32 is computed in float32, everything else in float64. Networks on images take
+        arrays of shape (n, height, width, channels), those on signals (n, length, channels) or a
+        list of n sequences (steps, channels) of different lengths, see :func:`pad_sequences`.
     Y : array-like or sparse matrix of shape (p, d), default=None
         Other rows; None means X, of which only one triangle is then computed.
     kind : {"ntk", "nngp"}, default="ntk"
@@ -251,10 +249,10 @@ def kernel(
            [0.3183, 2.    ]])
     """
     architecture, kind = resolve_target(architecture, kind)
-    architecture, X = with_input(architecture, X)
-    X = check_rows(X)
     symmetric = Y is None
-    Y = X if symmetric else check_rows(with_input(architecture, Y, "Y")[1], "Y")
+    architecture, X, Y = with_inputs(architecture, X, Y)
+    X = check_rows(X)
+    Y = X if symmetric else check_rows(Y, "Y")
     if X.shape[1] != Y.shape[1]:
         raise ValueError(
             f"X and Y must have the same number of columns, got {X.shape[1]} and {Y.shape[1]}"
@@ -354,6 +352,7 @@ def _diagonal(
     with np.errstate(over="ignore", invalid="ignore"), precision(norms.dtype):
         if is_spatial(target):
             images = dense_rows(X).astype(norms.dtype, copy=False)
+            check_sequences(target, images, name)
             diagonal = np.asarray(_spatial_diagonal(target, kind, images))
         elif isinstance(target, ZonalKernel):
             diagonal = norms * target.evaluate(np.ones(1)).astype(norms.dtype)
