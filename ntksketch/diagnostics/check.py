@@ -114,7 +114,7 @@ def check_features(
     ridges = _check_arguments(
         alphas, n_rows=(n_rows, 4), n_samples=(n_samples, 2), n_draws=(n_draws, 2)
     )
-    architecture, X = with_input(architecture, X)
+    target, X = with_input(architecture, X)
     X = check_rows(X)
     if y is not None:
         y = np.asarray(y, dtype=np.float64)
@@ -124,7 +124,7 @@ def check_features(
     expected = _expected_kernel(features)
     errors, offsets, truncations, n_components = [], [], [], 0
     for rows in samples:
-        K = kernel(architecture, X[rows].astype(np.float64), kind=kind)
+        K = kernel(target, X[rows].astype(np.float64), kind=kind)
         if not K.any():
             raise ValueError("the exact kernel is zero on these rows: there is nothing to compare")
         Z = np.asarray(features.transform(X[rows]), dtype=np.float64)

@@ -127,7 +127,7 @@ class SamePixels(NamedTuple):
 
     def map(self, function: Callable[[jax.Array], jax.Array]) -> SamePixels:
         """Apply a linear function to all arrays."""
-        return SamePixels(*map(function, self[:4]), self.begun)
+        return SamePixels(*map(function, self[:4]), begun=self.begun)
 
 
 def mixes_pixels(
@@ -172,7 +172,7 @@ def spatial_kernel(architecture: Architecture, kind: str, X: Any, Y: Any) -> jax
         begun = Begun(*(steps >= first.shape[0] - rows[:, :1] for rows in (X, Y)))
         X, Y = X[:, 1:], Y[:, 1:]
     images = (rows.reshape(len(rows), *first.shape) for rows in (X, Y))
-    state = _walk(as_layers(architecture)[1:], Pixels(*images, begun), False)
+    state = _walk(as_layers(architecture)[1:], Pixels(*images, begun=begun), False)
     return getattr(state, kind)
 
 
@@ -196,13 +196,13 @@ def _all_pairs(A: jax.Array, B: jax.Array, begun: Begun | None) -> AllPairs:
     flat = [images.reshape(len(images), -1, images.shape[-1]) for images in (A, B)]
     nngp = inner("nic,pjc->nipj", *flat).reshape(len(A), *shape, len(B), *shape)
     within = [inner("nic,njc->nij", x, x).reshape(len(x), *shape, *shape) for x in flat]
-    return AllPairs(nngp, jnp.zeros_like(nngp), *within, begun)
+    return AllPairs(nngp, jnp.zeros_like(nngp), *within, begun=begun)
 
 
 def _same_pixels(A: jax.Array, B: jax.Array, begun: Begun | None) -> SamePixels:
     nngp = jnp.einsum("n...c,p...c->...np", A, B, precision=lax.Precision.HIGHEST)
     squares = [jnp.moveaxis(jnp.square(x).sum(-1), 0, -1) for x in (A, B)]
-    return SamePixels(nngp, jnp.zeros_like(nngp), *squares, begun)
+    return SamePixels(nngp, jnp.zeros_like(nngp), *squares, begun=begun)
 
 
 def _narrow(state: AllPairs) -> SamePixels:

@@ -24,7 +24,7 @@ def _(layer: Reverse, state: Any, mixed_later: bool) -> Any:
     if isinstance(state, Pixels):
         masks = (None, None) if state.begun is None else state.begun
         images = zip(state[:2], masks, strict=True)
-        return Pixels(*(_reversed(a, mask, 1) for a, mask in images), state.begun)
+        return Pixels(*(_reversed(a, mask, 1) for a, mask in images), begun=state.begun)
     if isinstance(state, SamePixels):  # of one length: else all pairs are needed
         return state.map(lambda a: a[::-1])
     if state.begun is None:
@@ -36,7 +36,7 @@ def _(layer: Reverse, state: Any, mixed_later: bool) -> Any:
             _reversed(_reversed(a, mask, 1), mask, 2)
             for a, mask in zip((state.rows, state.columns), state.begun, strict=True)
         ),
-        state.begun,
+        begun=state.begun,
     )
 
 
@@ -73,8 +73,8 @@ def _(layer: Recurrent, state: Any, mixed_later: bool) -> Any:
         before, after = _variances(layer, inputs.T, None if mask is None else mask.T)
         variances.append(before.T)
         within.append(_within(layer, covariance, before.T, after.T, mask))
-    between = _all_steps(layer, state.nngp, state.ntk, *variances, state.begun)
-    return AllPairs(*between, *within, state.begun)
+    between = _all_steps(layer, state.nngp, state.ntk, *variances, begun=state.begun)
+    return AllPairs(*between, *within, begun=state.begun)
 
 
 def _variances(
@@ -163,7 +163,7 @@ def _all_steps(
             jnp.broadcast_to(a, (n, p * length)).reshape(covariance.shape) for a in (value, slope)
         )
         after = value, theta * slope
-        if began is not None:
+        if began is not None and columns is not None:
             after = _known(layer, after, began[:, None, None], columns[None])
         # step t' of the other signal meets step t' - 1 next time, and before its first, zero
         shifted = [jnp.pad(a[..., :-1], ((0, 0), (0, 0), (1, 0))) for a in after]
