@@ -57,7 +57,14 @@ from ntksketch.features import (
     RandomFeatures,
     Resampled,
 )
-from ntksketch.kernels import kernel, kernel_diag, pad_sequences, zonal
+from ntksketch.kernels import (
+    KernelCost,
+    kernel,
+    kernel_cost,
+    kernel_diag,
+    pad_sequences,
+    zonal,
+)
 from ntksketch.solvers import KernelRidgeSolution, solve_kernel_ridge, solve_nystroem_ridge
 from ntksketch.storage import ModelFileError, load, save
 
@@ -79,6 +86,7 @@ __all__ = [
     "Gelu",
     "GlobalAvgPool",
     "Input",
+    "KernelCost",
     "KernelErrorReport",
     "KernelRidgeSolution",
     "LastStep",
@@ -106,6 +114,7 @@ __all__ = [
     "data",
     "distributed",
     "kernel",
+    "kernel_cost",
     "kernel_diag",
     "load",
     "mlp",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -122,7 +123,8 @@ def ridge_leverage_scores(
     ndarray of shape (n,), float64
         Scores in [0, 1].
     """
-    weighted = scales[:, None] * kernel(target, S, kind=kind).astype(np.float64) * scales
+    inner = kernel(target, S, kind=kind, max_seconds=math.inf).astype(np.float64)
+    weighted = scales[:, None] * inner * scales
     s = len(scales)
     if ridge is None:
         rank = max(1, int(s / (4 * np.log(max(s, 2)))))
@@ -133,7 +135,8 @@ def ridge_leverage_scores(
     factor = scipy.linalg.cholesky(weighted, lower=True, overwrite_a=True)
     scores = np.empty(X.shape[0])
     for rows in block_slices(X.shape[0], 4096):
-        cross = kernel(target, S, X[rows], kind=kind).astype(np.float64) * scales[:, None]
+        cross = kernel(target, S, X[rows], kind=kind, max_seconds=math.inf).astype(np.float64)
+        cross = cross * scales[:, None]
         explained = scipy.linalg.solve_triangular(factor, cross, lower=True, overwrite_b=True)
         diagonal = kernel_diag(target, X[rows], kind=kind).astype(np.float64)
         scores[rows] = (diagonal - np.einsum("ij,ij->j", explained, explained)) / ridge

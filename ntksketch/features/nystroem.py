@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NamedTuple, cast
@@ -295,7 +296,7 @@ class NystroemMap:
 
     def _kernel(self) -> NDArray[np.float64]:
         """Return the landmarks' kernel."""
-        K = kernel(self.plan.target, self.landmarks, kind=self.plan.kind)
+        K = kernel(self.plan.target, self.landmarks, kind=self.plan.kind, max_seconds=math.inf)
         return K.T.astype(np.float64)  # symmetric: its transpose is in the order of LAPACK
 
 
