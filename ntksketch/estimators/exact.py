@@ -132,7 +132,7 @@ class ExactNTKRegressor(RowsMixin, MultiOutputMixin, RegressorMixin, BaseEstimat
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
+            Rows, or images, signals or sequences as :func:`kernel` takes them.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -59,7 +59,7 @@ def _predict(X: Any, fitted: _Fitted) -> np.ndarray:
     """Return the predictions of a chunk of Dask's, which may be larger than the budget's."""
     n_rows = chunk_rows(fitted.feature_map, X.dtype, fitted.working_memory)
     starts = range(0, max(X.shape[0], 1), n_rows)
-    return np.concatenate([fitted.predict(X[i : i + n_rows]) for i in starts])
+    return np.concatenate([fitted.predict(X[i : i + n_rows], i) for i in starts])
 
 
 class RidgeOnFeatures(RowsMixin, BaseEstimator):

@@ -86,6 +86,8 @@ def transform_blocks(
 
 def check_block(feature_map: FeatureMap, X: Any, start: int = 0) -> None:
     """Raise ValueError if a map is for sequences with their lengths, and a row is none."""
+    while hasattr(feature_map, "inner"):  # columns of another map
+        feature_map = feature_map.inner  # pyright: ignore[reportAttributeAccessIssue]
     plan: Any = getattr(feature_map, "plan", None)
     check_sequences(getattr(plan, "target", None), X, start=start)
 

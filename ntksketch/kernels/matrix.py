@@ -141,7 +141,7 @@ def kernel_diag(
     architecture : Architecture or ZonalKernel
         The network.
     X : array-like or sparse matrix of shape (n, d)
-        Rows.
+        Rows, or images, signals or sequences as :func:`kernel` takes them.
     kind : {"ntk", "nngp"}, default="ntk"
         Which kernel.
 

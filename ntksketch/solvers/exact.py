@@ -15,6 +15,7 @@ from ntksketch.architectures import Architecture
 from ntksketch.data.blocks import require_memory
 from ntksketch.kernels import ZonalKernel, resolve_target
 from ntksketch.kernels.cost import DEFAULT_SECONDS, require_time
+from ntksketch.kernels.inputs import with_input
 from ntksketch.kernels.pivoted_cholesky import pivoted_cholesky
 from ntksketch.kernels.products import KernelProduct
 from ntksketch.linear.conjugate_gradients import ShiftedSystems
@@ -71,7 +72,7 @@ class KernelRidgeSolution:
         Parameters
         ----------
         X : array-like or sparse matrix of shape (p, d)
-            Rows; they are taken in the dtype of the training rows.
+            Rows, as those of training came; they are taken in the dtype of these.
         working_memory : float, default=None
             Budget in MiB for temporaries; None reads scikit-learn's setting of the same name.
 
@@ -85,6 +86,7 @@ class KernelRidgeSolution:
         ValueError
             If the rows cannot be used.
         """
+        _, X = with_input(self.architecture, X)
         rows = KernelProduct(
             self.architecture, self.X, kind=self.kind, working_memory=working_memory
         )
@@ -132,8 +134,9 @@ def solve_kernel_ridge(
     architecture : Architecture or ZonalKernel
         The network, or a zonal kernel.
     X : array-like or sparse matrix of shape (n, d)
-        Rows. Kernels of float32 rows have float32 entries, which are multiplied and added up in
-        float64; everything else is float64 throughout.
+        Rows, or images, signals or sequences as :func:`kernel` takes them. Kernels of float32 rows
+        have float32 entries, which are multiplied and added up in float64; everything else is
+        float64 throughout.
     y : array-like of shape (n,) or (n, k)
         Targets.
     alphas : float or array-like of shape (n_alphas,)
@@ -211,6 +214,7 @@ def solve_kernel_ridge(
     >>> solution.status.converged, solution.predict(X[50:]).shape
     (True, (2, 10))
     """
+    architecture, X = with_input(architecture, X)
     problem = check_problem(X, y, alphas, fit_intercept, sample_weight)
     controls = check_controls(tolerance, max_iter, checkpoint, random_state)
     n = len(problem.used)

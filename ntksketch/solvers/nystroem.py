@@ -16,6 +16,7 @@ from ntksketch.data.blocks import require_memory
 from ntksketch.features.nystroem import Nystroem, NystroemMap
 from ntksketch.kernels import ZonalKernel, resolve_target
 from ntksketch.kernels.cost import DEFAULT_SECONDS, require_time
+from ntksketch.kernels.inputs import with_input
 from ntksketch.kernels.products import LandmarkProduct
 from ntksketch.linear.cholesky import cholesky_factor
 from ntksketch.linear.conjugate_gradients import ShiftedSystems
@@ -63,8 +64,9 @@ def solve_nystroem_ridge(
     architecture : Architecture or ZonalKernel
         The network, or a zonal kernel.
     X : array-like or sparse matrix of shape (n, d)
-        Rows. Kernels of float32 rows have float32 entries, which are multiplied and added up in
-        float64; everything else is float64 throughout.
+        Rows, or images, signals or sequences as :func:`kernel` takes them. Kernels of float32 rows
+        have float32 entries, which are multiplied and added up in float64; everything else is
+        float64 throughout.
     y : array-like of shape (n,) or (n, k)
         Targets.
     alphas : float or array-like of shape (n_alphas,)
@@ -136,6 +138,7 @@ def solve_nystroem_ridge(
     >>> solution.status.converged, solution.dual_coef.shape
     (True, (50,))
     """
+    architecture, X = with_input(architecture, X)
     problem = check_problem(X, y, alphas, fit_intercept, sample_weight)
     controls = check_controls(tolerance, max_iter, checkpoint, random_state)
     target, kind = resolve_target(architecture, kind)

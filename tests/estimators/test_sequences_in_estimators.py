@@ -176,3 +176,22 @@ def test_nan_for_steps_that_are_not_there():
     array[:, 2:] = 1.0
     with pytest.raises(ValueError, match="NaN in signal 0; if they pad sequences of different"):
         model().fit(array, np.ones(3))
+
+
+def test_solvers_take_lists():
+    options = {"fit_intercept": False, "tolerance": 1e-12}
+    K = ntk.kernel(NETWORK, SEQUENCES)
+    exact = ntk.solve_kernel_ridge(NETWORK, SEQUENCES, Y, 0.1, **options)
+    expected = np.linalg.solve(K + 0.1 * np.eye(len(Y)), Y)
+    np.testing.assert_allclose(exact.dual_coef, expected, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(exact.predict(SEQUENCES[:9]), K[:9] @ expected, atol=1e-8)
+    few = ntk.solve_nystroem_ridge(NETWORK, SEQUENCES, Y, 0.1, landmarks=60, **options)
+    np.testing.assert_allclose(few.predict(SEQUENCES[:9]), K[:9] @ expected, atol=1e-6)
+
+
+def test_resampled_columns_are_of_sequences():
+    method = ntk.Resampled(ntk.Nystroem("uniform"), n_candidates=16)
+    features = ntk.NTKFeatures(NETWORK, method, 8, random_state=0).fit(SEQUENCES)
+    assert features.transform(SEQUENCES).shape == (60, 8)
+    with pytest.raises(ValueError, match="number 41, of 0 steps"):
+        features.transform(broken(41, 0, 0))
