@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import math
 import time
+from dataclasses import dataclass
 from numbers import Real
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -31,7 +32,8 @@ _MOST_PAIRS = 2**22  # of pixels in the tile that is timed: a second or so
 _SLOWEST = 5e-7  # seconds for a pair of pixels and a layer: slow machines take a third
 
 
-class KernelCost(NamedTuple):
+@dataclass(frozen=True)
+class KernelCost:
     """An estimate for an exact kernel matrix; made by :func:`kernel_cost`.
 
     Attributes

@@ -28,8 +28,8 @@ def slow(monkeypatch):
 
 def test_numbers(slow):
     found = ntk.kernel_cost(NETWORK, 100, dtype=np.float32)
-    assert found == (5050, 16**2, 4e4, pytest.approx(5.05))
-    assert ntk.kernel_cost(NETWORK, 100, 30) == (3000, 256, 24e3, pytest.approx(3.0))
+    assert found == ntk.KernelCost(5050, 16**2, 4e4, 5050 * MILLISECOND)
+    assert ntk.kernel_cost(NETWORK, 100, 30) == ntk.KernelCost(3000, 256, 24e3, 3000 * MILLISECOND)
     flat = ntk.cnn(1, readout="flatten", shape=(4, 4, 1))
     assert ntk.kernel_cost(flat, 10).pixel_pairs == 16
     assert ntk.kernel_cost(ntk.rnn(1, "mean", shape=(7, 2)), 10).pixel_pairs == 49
