@@ -47,13 +47,12 @@ def expected(fitted):
 def test_nystroem_features_converge(landmarks):
     K = ntk.kernel(NETWORK, SEQUENCES)
     errors = []
-    for m in (8, 32, 60):
+    for m in (8, 60):
         method = ntk.Nystroem(landmarks)
         Z = ntk.NTKFeatures(NETWORK, method, m, random_state=0).fit_transform(SEQUENCES)
         errors.append(np.linalg.norm(Z @ Z.T - K) / np.linalg.norm(K))
         assert np.diag(K - Z @ Z.T).min() > -1e-9
-    assert errors[1] < 0.6 * errors[0] < 0.3
-    assert errors[2] < 1e-6
+    assert errors[1] < 1e-6 < errors[0] < 0.5
 
 
 def test_landmarks_are_rows():
@@ -101,6 +100,7 @@ def test_models_are_the_same_after_loading(tmp_path, fitted, expected):
     np.testing.assert_array_equal(again.predict(ROWS), expected)
 
 
+@pytest.mark.slow
 def test_the_exact_solver_is_the_kernel_s():
     exact = ntk.ExactNTKRegressor(NETWORK, alpha=0.1, fit_intercept=False, tolerance=1e-12)
     found = exact.fit(SEQUENCES[:40], Y[:40]).predict(SEQUENCES[40:])
@@ -115,6 +115,7 @@ def test_scikit_learn_splits_lists():
     assert scores.mean() > 0.7
 
 
+@pytest.mark.slow
 def test_features_are_checked_against_the_exact_kernel(fitted):
     report = ntk.check_features(fitted.features_, SEQUENCES, n_draws=2)
     K, Z = ntk.kernel(NETWORK, SEQUENCES), fitted.features_.transform(SEQUENCES)
@@ -178,6 +179,7 @@ def test_nan_for_steps_that_are_not_there():
         model().fit(array, np.ones(3))
 
 
+@pytest.mark.slow
 def test_solvers_take_lists():
     options = {"fit_intercept": False, "tolerance": 1e-12}
     K = ntk.kernel(NETWORK, SEQUENCES)
@@ -189,6 +191,7 @@ def test_solvers_take_lists():
     np.testing.assert_allclose(few.predict(SEQUENCES[:9]), K[:9] @ expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_resampled_columns_are_of_sequences():
     method = ntk.Resampled(ntk.Nystroem("uniform"), n_candidates=16)
     features = ntk.NTKFeatures(NETWORK, method, 8, random_state=0).fit(SEQUENCES)

@@ -11,6 +11,9 @@ from ntksketch import Dense, GlobalAvgPool, Input, LastStep, Recurrent, Relu, Re
 
 CHANNELS = 2
 LENGTHS = (4, 1, 2, 4)
+READOUTS = pytest.mark.parametrize(
+    "readout", ["last", pytest.param("mean", marks=pytest.mark.slow)]
+)
 OPTIONS = {"weight_std": 1.1, "input_std": 1.3, "bias_std": 0.2, "state_std": 0.7}
 
 
@@ -20,28 +23,32 @@ def sequences():
     return [rng.standard_normal((steps, CHANNELS)) for steps in LENGTHS]
 
 
+CASES = [("last", 2, OPTIONS), ("mean", 1, OPTIONS)]
+MORE = [("last", 1, {}), ("mean", 2, OPTIONS), ("last", 3, {"bias_std": 0.5}), ("mean", 3, {})]
+
+
 @pytest.mark.parametrize(
-    ("depth", "options"),
-    [
-        (2, OPTIONS),
-        pytest.param(1, OPTIONS, marks=pytest.mark.slow),
-        pytest.param(1, {}, marks=pytest.mark.slow),
-        pytest.param(3, {"bias_std": 0.5}, marks=pytest.mark.slow),
-    ],
+    ("readout", "depth", "options"),
+    CASES + [pytest.param(*case, marks=pytest.mark.slow) for case in MORE],
 )
-@pytest.mark.parametrize("readout", ["last", "mean"])
 def test_the_oracle_agrees(readout, depth, options, sequences):
     expected = Oracle([Recurrent(**options)] * depth, sequences).kernels(readout)
     architecture = ntk.rnn(depth, readout, **options)
     K = ntk.kernel(architecture, sequences)
     np.testing.assert_allclose(K, expected[:, :, 1], rtol=1e-10)
     np.testing.assert_array_equal(K.diagonal(), ntk.kernel_diag(architecture, sequences))
-    nngp = ntk.kernel(architecture, sequences[:1], sequences[1:], kind="nngp")
-    np.testing.assert_allclose(nngp, expected[:1, 1:, 0], rtol=1e-10)
     assert np.linalg.eigvalsh(K).min() > 0
 
 
-@pytest.mark.parametrize("readout", ["last", pytest.param("mean", marks=pytest.mark.slow)])
+@READOUTS
+def test_the_oracle_agrees_at_initialisation(readout, sequences):
+    expected = Oracle([Recurrent(**OPTIONS)], sequences).kernels(readout)
+    architecture = ntk.rnn(1, readout, **OPTIONS)
+    nngp = ntk.kernel(architecture, sequences[:1], sequences[1:], kind="nngp")
+    np.testing.assert_allclose(nngp, expected[:1, 1:, 0], rtol=1e-10)
+
+
+@READOUTS
 def test_single_precision(readout, sequences):
     architecture = ntk.rnn(1, readout, **OPTIONS)
     K = ntk.kernel(architecture, [x.astype(np.float32) for x in sequences])
@@ -49,7 +56,7 @@ def test_single_precision(readout, sequences):
     np.testing.assert_allclose(K, ntk.kernel(architecture, sequences), rtol=3e-5)
 
 
-@pytest.mark.parametrize("readout", ["last", "mean"])
+@READOUTS
 def test_both_directions(readout, sequences):
     layers = [Recurrent(**OPTIONS)] * 2
     forward = Oracle(layers, sequences).kernels(readout)
@@ -80,7 +87,7 @@ def test_without_recurrence_the_mean_is_over_own_steps(sequences):
     np.testing.assert_allclose(K, shares @ ntk.kernel(one, steps) @ shares.T, rtol=1e-12)
 
 
-@pytest.mark.parametrize("readout", ["last", "mean"])
+@READOUTS
 def test_one_length_is_the_kernel_of_arrays(readout):
     X = np.random.default_rng(1).standard_normal((5, 3, CHANNELS))
     architecture = ntk.rnn(1, readout, state_std=0.5)
@@ -91,7 +98,7 @@ def test_one_length_is_the_kernel_of_arrays(readout):
     np.testing.assert_allclose(ntk.kernel(longer, X), K, rtol=1e-13)
 
 
-@pytest.mark.parametrize("readout", ["last", "mean"])
+@READOUTS
 def test_padding_changes_nothing(readout, sequences):
     options = {"state_std": 0.7, "bias_std": 0.2, "bidirectional": readout == "last"}
     K = ntk.kernel(ntk.rnn(1, readout, **options), sequences)
