@@ -59,7 +59,14 @@ from ntksketch.features import (
     RandomFeatures,
     Resampled,
 )
-from ntksketch.kernels import kernel, kernel_diag, zonal
+from ntksketch.kernels import (
+    KernelCost,
+    kernel,
+    kernel_cost,
+    kernel_diag,
+    pad_sequences,
+    zonal,
+)
 from ntksketch.solvers import KernelRidgeSolution, solve_kernel_ridge, solve_nystroem_ridge
 from ntksketch.storage import ModelFileError, load, save
 
@@ -82,6 +89,7 @@ __all__ = [
     "GlobalAvgPool",
     "GradientFlow",
     "Input",
+    "KernelCost",
     "KernelErrorReport",
     "KernelRidgeSolution",
     "LastStep",
@@ -110,10 +118,12 @@ __all__ = [
     "distributed",
     "ensemble_moments",
     "kernel",
+    "kernel_cost",
     "kernel_diag",
     "load",
     "mlp",
     "myrtle",
+    "pad_sequences",
     "residual",
     "resnet",
     "rnn",

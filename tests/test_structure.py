@@ -260,7 +260,7 @@ WITHOUT_EXAMPLE = {
 }
 
 # Dataclasses that functions return list attributes, every field, in place of parameters.
-RESULTS = {"KernelErrorReport", "KernelRidgeSolution"}
+RESULTS = {"KernelCost", "KernelErrorReport", "KernelRidgeSolution"}
 
 
 def public_objects():

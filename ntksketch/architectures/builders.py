@@ -268,6 +268,7 @@ def rnn(
     activation: Activation = _RELU,
     bidirectional: bool = False,
     shape: Sequence[int] | None = None,
+    lengths: bool = False,
 ) -> Serial:
     """Recurrent network with `depth` layers and a linear readout.
 
@@ -285,6 +286,8 @@ def rnn(
         Take the mean of the kernels of two such networks, one of which reads backwards.
     shape : sequence of int, default=None
         (length, channels) if rows come flat.
+    lengths : bool, default=False
+        With `shape`: rows are sequences of different lengths, see :class:`Input`.
 
     Returns
     -------
@@ -311,12 +314,16 @@ def rnn(
         raise ValueError(f"readout must be one of {tuple(_STEPS)}, got {readout!r}")
     layer = Recurrent(weight_std, input_std, bias_std, state_std, check_activation(activation))
     core = (layer,) * depth + (_STEPS[readout](),)
-    if not bidirectional:
-        return _on(shape, *core, Dense())
+    if lengths and shape is None:
+        raise ValueError("lengths=True needs shape=(length, channels), of the longest sequence")
     half = Dense(math.sqrt(0.5))
-    return _on(shape, residual(Reverse(), *core, half, shortcut=serial(*core, half)))
+    if bidirectional:
+        layers = (residual(Reverse(), *core, half, shortcut=serial(*core, half)),)
+    else:
+        layers = (*core, Dense())
+    return _on(shape, *layers, lengths=lengths)
 
 
-def _on(shape: Sequence[int] | None, *layers: Architecture) -> Serial:
+def _on(shape: Sequence[int] | None, *layers: Architecture, lengths: bool = False) -> Serial:
     """Compose layers, behind an input of a shape if there is one."""
-    return serial(*layers) if shape is None else serial(Input(tuple(shape)), *layers)
+    return serial(*layers) if shape is None else serial(Input(tuple(shape), lengths), *layers)

@@ -25,7 +25,9 @@ class Recurrent(Architecture):
 
     of NNGP and NTK, where :math:`\Sigma` and :math:`\Theta` are those of the inputs; the states
     have :math:`F(S_{tt'})` and :math:`T_{tt'} G(S_{tt'})`. The state before the first step is zero,
-    or the same random one for all signals.
+    or the same random one :math:`h_0` for all signals: two such states have the covariance
+    :math:`\sigma_h^2`, and one of them none with a later state, since the weights between states
+    have mean zero, nor any tangent kernel, since :math:`h_0` is not trained.
 
     Parameters
     ----------
@@ -37,7 +39,7 @@ class Recurrent(Architecture):
     bias_std : float, default=0.0
         Standard deviation :math:`\sigma_b` of the biases.
     state_std : float, default=0.0
-        Standard deviation of the state before the first step.
+        Standard deviation :math:`\sigma_h` of the state before the first step.
     activation : Activation, default=Relu()
         What is applied to every unit.
 
@@ -69,7 +71,9 @@ class Recurrent(Architecture):
 class LastStep(Architecture):
     """The last step of a signal: what comes out is a vector.
 
-    Signals of different lengths meet at their ends.
+    Signals of different lengths meet at their ends: step t of one of length T meets step
+    t + T' - T of one of length T', and before the shorter one begins the state :math:`h_0`
+    of :class:`Recurrent` stands for it.
 
     Examples
     --------
@@ -81,7 +85,7 @@ class LastStep(Architecture):
 
 @dataclass(frozen=True, repr=False)
 class Reverse(Architecture):
-    """The same signal backwards in time.
+    """The same signal backwards in time, within its own length.
 
     Examples
     --------

@@ -16,6 +16,8 @@ from ntksketch.architectures.spatial import (
     GlobalAvgPool,
     Input,
     Residual,
+    has_lengths,
+    takes_lengths,
 )
 
 Shape = tuple[int, ...]  # spatial axes: two, one, or none of a vector
@@ -41,8 +43,8 @@ class Window(NamedTuple):
     n_windows: int
 
 
-def input_shape(architecture: Architecture) -> tuple[int, ...]:
-    """Return the shape of a row, channels last; raise ValueError if the architecture has none."""
+def input_layer(architecture: Architecture) -> Input:
+    """Return the layer that says what a row is; raise ValueError if the architecture has none."""
     first = as_layers(architecture)[0]
     if not isinstance(first, Input):
         raise ValueError(
@@ -50,7 +52,12 @@ def input_shape(architecture: Architecture) -> tuple[int, ...]:
             "arrays of shape (n, height, width, channels) or (n, length, channels), or begin the "
             "architecture with Input(shape)"
         )
-    return first.shape
+    return first
+
+
+def input_shape(architecture: Architecture) -> tuple[int, ...]:
+    """Return the shape of a row, channels last; raise ValueError if the architecture has none."""
+    return input_layer(architecture).shape
 
 
 def per_axis(layer: Architecture, name: str, n_axes: int) -> tuple[int, ...]:
@@ -209,6 +216,12 @@ def fold(
 
 def check_shapes(architecture: Architecture) -> None:
     """Raise ValueError unless a network on images ends with a vector, and all its layers fit."""
+    if has_lengths(architecture) and not takes_lengths(architecture):
+        raise ValueError(
+            f"{architecture} has layers that are not defined for sequences of different lengths, "
+            "Conv, AvgPool or Flatten: take Recurrent, Dense and activations, behind them "
+            "LastStep() or GlobalAvgPool(), or give sequences of one length"
+        )
     shape = output_shape(architecture, ())
     if shape:
         raise ValueError(

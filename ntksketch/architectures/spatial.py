@@ -56,20 +56,27 @@ class Input(Architecture):
     ----------
     shape : tuple of int
         The spatial axes, one or two, then the channels.
+    lengths : bool, default=False
+        Whether rows are sequences of different lengths, of at most as many steps as `shape` says. A
+        row then has one column more, the first: its number of steps. The steps follow, aligned at
+        the end, behind zeros. :func:`pad_sequences` makes such rows from a list of arrays.
 
     Raises
     ------
     TypeError, ValueError
-        If these are not two or three positive whole numbers.
+        If these are not two or three positive whole numbers, or images have lengths.
 
     Examples
     --------
     >>> from ntksketch import Input
     >>> Input((32, 32, 3))
     Input(shape=(32, 32, 3))
+    >>> Input((100, 8), lengths=True).n_features
+    801
     """
 
     shape: tuple[int, ...]
+    lengths: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.shape, tuple | list) or len(self.shape) not in (2, 3):
@@ -77,11 +84,17 @@ class Input(Architecture):
                 f"shape must be (height, width, channels) or (length, channels), got {self.shape!r}"
             )
         object.__setattr__(self, "shape", tuple(whole("shape", size) for size in self.shape))
+        if not isinstance(self.lengths, bool):
+            raise TypeError(f"lengths must be True or False, got {self.lengths!r}")
+        if self.lengths and len(self.shape) != 2:
+            raise ValueError(
+                f"lengths=True is for sequences of shape (length, channels), got {self.shape}"
+            )
 
     @property
     def n_features(self) -> int:
         """Number of columns of a flat row."""
-        return math.prod(self.shape)
+        return math.prod(self.shape) + self.lengths
 
 
 @dataclass(frozen=True, repr=False)
@@ -175,6 +188,8 @@ class AvgPool(Architecture):
 @dataclass(frozen=True, repr=False)
 class GlobalAvgPool(Architecture):
     """Average over all pixels: what comes out is a vector.
+
+    Of sequences of different lengths, over the steps that each one has.
 
     Examples
     --------
@@ -296,3 +311,16 @@ def is_spatial(architecture: Any) -> bool:
     if not isinstance(architecture, Architecture):
         return False
     return any(isinstance(layer, kinds) for layer in all_layers(architecture))
+
+
+def has_lengths(architecture: Any) -> bool:
+    """Say whether a value is an architecture whose rows say how many steps they have."""
+    if not isinstance(architecture, Architecture):
+        return False
+    first = as_layers(architecture)[0]
+    return isinstance(first, Input) and first.lengths
+
+
+def takes_lengths(architecture: Architecture) -> bool:
+    """Say whether all layers are defined on sequences of different lengths."""
+    return not any(isinstance(x, Conv | AvgPool | Flatten) for x in all_layers(architecture))

@@ -25,6 +25,15 @@ def format_bytes(n_bytes: float) -> str:
     return f"{n_bytes:.1f} TiB"
 
 
+def format_seconds(seconds: float) -> str:
+    """Return a time as text, such as ``'40 s'``, ``'12 min'``, ``'3.1 h'`` or ``'5 days'``."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 2 * 86400 else f"{seconds / 86400:,.0f} days"
+
+
 def available_memory() -> float:
     """Return the bytes this process may still take: free memory, or less under a cgroup limit.
 

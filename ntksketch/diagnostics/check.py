@@ -19,6 +19,7 @@ from ntksketch.diagnostics.report import Estimate, KernelErrorReport, RidgeError
 from ntksketch.features.state import Explicit, linear
 from ntksketch.kernels import ZonalKernel, kernel
 from ntksketch.kernels.gram import check_rows, precision
+from ntksketch.kernels.inputs import with_input
 from ntksketch.kernels.zonal import zonal_form
 
 _HELD_OUT = 3  # one row in three is held out for the prediction gap
@@ -64,7 +65,7 @@ def check_features(
     features : NTKFeatures or other transformer
         Fitted features; anything with ``transform`` will do if `architecture` is given.
     X : array-like or sparse matrix of shape (n, d)
-        Rows.
+        Rows, or images, signals or sequences as :func:`kernel` takes them.
     y : array-like of shape (n,) or (n, k), default=None
         Targets for the prediction gap; None draws them from the Gaussian process with kernel K.
     alphas : sequence of float, default=(1.0, 0.1, 0.01)
@@ -113,6 +114,7 @@ def check_features(
     ridges = _check_arguments(
         alphas, n_rows=(n_rows, 4), n_samples=(n_samples, 2), n_draws=(n_draws, 2)
     )
+    target, X = with_input(architecture, X)
     X = check_rows(X)
     if y is not None:
         y = np.asarray(y, dtype=np.float64)
@@ -122,7 +124,7 @@ def check_features(
     expected = _expected_kernel(features)
     errors, offsets, truncations, n_components = [], [], [], 0
     for rows in samples:
-        K = kernel(architecture, X[rows].astype(np.float64), kind=kind)
+        K = kernel(target, X[rows].astype(np.float64), kind=kind)
         if not K.any():
             raise ValueError("the exact kernel is zero on these rows: there is nothing to compare")
         Z = np.asarray(features.transform(X[rows]), dtype=np.float64)

@@ -223,7 +223,7 @@ def _accumulate(
                 part = slice(first, first + height)
                 Z = rows[part]
                 if feature_map is not None:
-                    Z = transform_chunk(feature_map, Z, working_memory)
+                    Z = transform_chunk(feature_map, Z, working_memory, start=start + first)
                 weight_part = None if weights is None else weights[part]
                 batch.update(Z, targets[part], weight_part, overwrite=feature_map is not None)
             start += len(targets)

@@ -16,7 +16,7 @@ from ntksketch.data.blocks import budget_bytes, format_bytes, pad_rows, rows_per
 from ntksketch.data.source import Source
 from ntksketch.features.base import FeatureMap
 from ntksketch.features.statistics import weighted_blocks
-from ntksketch.features.transform import place
+from ntksketch.features.transform import check_block, place
 from ntksketch.kernels.gram import precision
 from ntksketch.linear import GramAccumulator
 from ntksketch.linear.rows import PIECE_ROWS
@@ -115,8 +115,10 @@ def gather_on_mesh(
     share = block_rows(feature_map, source.dtype, mesh, working_memory)
     maps = _copies(feature_map, mesh, source.dtype)
     sums = shift = None
-    waiting = []
+    waiting, begun = [], 0
     for X, y, weight in weighted_blocks(source, share * mesh.size, sample_weight):
+        check_block(feature_map, X, begun)
+        begun += X.shape[0]
         Z = _features(maps, X, share, mesh, source.dtype)
         Y, weights = _beside(X.shape[0], y, weight, share, mesh)
         with jax.enable_x64(True):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ntksketch.data.blocks import available_memory, budget_bytes, format_bytes
+from ntksketch.data.blocks import available_memory, budget_bytes, format_bytes, format_seconds
 from ntksketch.data.source import Source
 
 _MATRICES = 6  # of float64 that the statistics and their solve take at most
@@ -79,10 +79,3 @@ def product_seconds() -> float:
         _ = A @ A
         best = min(best, time.perf_counter() - start)
     return best / (2 * _SIDE**3)
-
-
-def format_seconds(seconds: float) -> str:
-    """Return a time as text, such as ``'40 s'``, ``'12 min'`` or ``'3.1 h'``."""
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

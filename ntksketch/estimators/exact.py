@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ntksketch.architectures import Architecture
 from ntksketch.estimators.rows import RowsMixin
 from ntksketch.kernels import ZonalKernel
+from ntksketch.kernels.cost import DEFAULT_SECONDS
 from ntksketch.solvers import Checkpoint, solve_kernel_ridge
 
 
@@ -48,6 +49,9 @@ class ExactNTKRegressor(RowsMixin, MultiOutputMixin, RegressorMixin, BaseEstimat
         None reads scikit-learn's setting of the same name.
     random_state : int, RandomState instance or None, default=None
         Decides the preconditioner. With a checkpoint, None takes the checkpoint's.
+    max_seconds : float, default=3600
+        How long one pass over the kernel of a network on images or signals may take, as
+        :func:`kernel_cost` estimates it; ``math.inf`` sets no limit.
 
     Attributes
     ----------
@@ -92,6 +96,7 @@ class ExactNTKRegressor(RowsMixin, MultiOutputMixin, RegressorMixin, BaseEstimat
         "checkpoint": [Checkpoint, str, os.PathLike, None],
         "working_memory": [Real, None],
         "random_state": ["random_state"],
+        "max_seconds": [Real],
     }
 
     def __init__(
@@ -107,6 +112,7 @@ class ExactNTKRegressor(RowsMixin, MultiOutputMixin, RegressorMixin, BaseEstimat
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
         working_memory: float | None = None,
         random_state: int | np.random.RandomState | None = None,
+        max_seconds: float = DEFAULT_SECONDS,
     ) -> None:
         self.architecture = architecture
         self.alpha = alpha
@@ -118,6 +124,7 @@ class ExactNTKRegressor(RowsMixin, MultiOutputMixin, RegressorMixin, BaseEstimat
         self.checkpoint = checkpoint
         self.working_memory = working_memory
         self.random_state = random_state
+        self.max_seconds = max_seconds
 
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> ExactNTKRegressor:
         """Solve, and keep the rows for predictions.
@@ -125,7 +132,7 @@ class ExactNTKRegressor(RowsMixin, MultiOutputMixin, RegressorMixin, BaseEstimat
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
+            Rows, or images, signals or sequences as :func:`kernel` takes them.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -140,6 +147,7 @@ class ExactNTKRegressor(RowsMixin, MultiOutputMixin, RegressorMixin, BaseEstimat
         ------
         TypeError, ValueError
             If a parameter or the data cannot be used; the message says what came and what to do.
+            Before the start, if a pass takes more than `max_seconds`.
 
         Warns
         -----
@@ -166,6 +174,7 @@ class ExactNTKRegressor(RowsMixin, MultiOutputMixin, RegressorMixin, BaseEstimat
             checkpoint=self.checkpoint,
             working_memory=self.working_memory,
             random_state=seed,
+            max_seconds=self.max_seconds,
         )
         self.architecture_ = architecture
         self.dual_coef_, self.intercept_ = self.solution_.dual_coef, self.solution_.intercept

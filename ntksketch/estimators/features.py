@@ -116,8 +116,8 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), Source or Dask collection
-            Rows; only their width and dtype matter to methods that do not look at data. Of a
-            source, a sample is in memory.
+            Rows, or images, signals or sequences as :func:`kernel` takes them; only their width and
+            dtype matter to methods that do not look at data. Of a source, a sample is in memory.
         y : ignored
             There for pipelines.
         sample_weight : array-like of shape (n_samples,), default=None

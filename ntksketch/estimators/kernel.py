@@ -131,7 +131,7 @@ class NTKKernel(Kernel):
         X, Y = _as_rows(X), None if Y is X else _as_rows(Y)
         target, kind, deviations = self._checked()
         if not deviations:
-            K = kernel(target, X, Y, kind=kind)
+            K = kernel(target, X, Y, kind=kind, max_seconds=math.inf)
             K = np.asarray(K, np.float64)
             return (K, np.empty((*K.shape, 0))) if eval_gradient else K.item() if single else K
         names = tuple(h.name for h in self.hyperparameters if not h.fixed) if eval_gradient else ()

@@ -97,8 +97,8 @@ class NTKRegressor(MultiOutputMixin, RegressorMixin, RidgeOnFeatures):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or Source
-            Rows. A source is read twice where the method looks at rows beforehand: once to
-            draw a sample.
+            Rows, or images, signals or sequences as :func:`kernel` takes them. A source is read
+            twice where the method looks at rows beforehand: once to draw a sample.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), or None
             Targets; None for those of a source.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -259,8 +259,8 @@ class NTKClassifier(ClassifierMixin, RidgeOnFeatures):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or Source
-            Rows. A source is read twice where the method looks at rows beforehand: once to
-            draw a sample.
+            Rows, or images, signals or sequences as :func:`kernel` takes them. A source is read
+            twice where the method looks at rows beforehand: once to draw a sample.
         y : array-like of shape (n_samples,), or None
             Classes of any type that can be sorted, at least two; None for the targets of a source,
             which are then read beforehand.

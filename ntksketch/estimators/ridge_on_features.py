@@ -52,11 +52,11 @@ class Fitted(NamedTuple):
             return PIECE_ROWS
         return chunk_rows(self.feature_map, dtype, self.working_memory)
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the predictions of a chunk of rows."""
+    def predict(self, X: Any, start: int = 0) -> np.ndarray:
+        """Return the predictions of a chunk of rows, of which `start` is the first one's number."""
         Z = X
         if self.feature_map is not None:
-            Z = transform_chunk(self.feature_map, X, self.working_memory)
+            Z = transform_chunk(self.feature_map, X, self.working_memory, start=start)
         scores = linear_predictions(Z, self.coef, self.intercept)
         if self.classes is None:
             return scores
@@ -68,7 +68,7 @@ def _predict(X: Any, fitted: Fitted) -> np.ndarray:
     """Return the predictions of a chunk of Dask's, which may be larger than the budget's."""
     n_rows = fitted.chunk_rows(X.dtype)
     starts = range(0, max(X.shape[0], 1), n_rows)
-    return np.concatenate([fitted.predict(X[i : i + n_rows]) for i in starts])
+    return np.concatenate([fitted.predict(X[i : i + n_rows], i) for i in starts])
 
 
 class OnFeatures(RowsMixin, BaseEstimator):
@@ -126,9 +126,10 @@ class OnFeatures(RowsMixin, BaseEstimator):
             self._require_width(X)
             width = None if coef.ndim == 1 or classes is not None else len(coef)
             return map_rows(_predict, X, fitted, width, dtype if classes is None else classes.dtype)
-        predictions = []
+        predictions, done = [], 0
         for rows in self._chunks(X, fitted.chunk_rows(dtype)):
-            predictions.append(fitted.predict(rows))
+            predictions.append(fitted.predict(rows, done))
+            done += rows.shape[0]
             if progress is not None:
                 progress(rows.shape[0])
         return np.concatenate(predictions)

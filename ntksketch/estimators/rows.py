@@ -11,12 +11,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from ntksketch.architectures import mlp
-from ntksketch.architectures.spatial import is_spatial
 from ntksketch.data.blocks import block_slices
 from ntksketch.data.prefetch import prefetch
 from ntksketch.data.source import Source, SourceError
 from ntksketch.distributed.dask_collections import DaskSource, is_dask
-from ntksketch.kernels.pixels import with_input
+from ntksketch.kernels.inputs import are_images, with_input
 
 
 def open_rows(estimator: Any, source: Source, y: Any = None, sample_weight: Any = None) -> Source:
@@ -52,22 +51,20 @@ def as_source(
 
 def _are_images(architecture: Any, X: Any) -> bool:
     """Say whether rows in memory come as images or signals, for a network on these."""
-    if isinstance(X, Source) or is_dask(X) or not is_spatial(architecture):
-        return False
-    shape = np.shape(X) if isinstance(X, list | tuple) else getattr(X, "shape", ())
-    return len(shape) in (3, 4)
+    return not (isinstance(X, Source) or is_dask(X)) and are_images(architecture, X)
 
 
 class RowsMixin:
     """Dense or CSR rows in float32 or float64, checked as scikit-learn does.
 
-    For networks on images and signals arrays of these will do; they become flat rows.
+    For networks on images and signals arrays of these will do, and for networks on sequences of
+    different lengths a list of arrays; they become flat rows.
     """
 
     def _bind(self, X: Any) -> tuple[Any, Any]:
         """Return the network for rows, which says what images are if they came as such, and rows.
 
-        Images and signals become flat rows; everything else stays as it is.
+        Images, signals and sequences become flat rows; everything else stays as it is.
         """
         given = self._given_architecture()
         architecture = mlp(1) if given is None else given

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from ntksketch.architectures import Architecture, Recurrent
 from ntksketch.architectures.layers import short_repr
-from ntksketch.architectures.spatial import all_layers, is_spatial
+from ntksketch.architectures.spatial import all_layers, has_lengths, is_spatial
 from ntksketch.kernels import ZonalKernel, resolve_target
-from ntksketch.kernels.pixels import with_input
+from ntksketch.kernels.inputs import with_input
 
 
 class FeatureMap(Protocol):
@@ -49,6 +49,11 @@ def check_layers(method: Method, target: Any) -> None:
     if is_spatial(target) and any(isinstance(x, Recurrent) for x in all_layers(target)):
         raise ValueError(
             f"{method} has no features of {target}, which is recurrent: take method='nystroem'"
+        )
+    if has_lengths(target):
+        raise ValueError(
+            f"{method} has no features of {target}, which takes sequences of different lengths: "
+            "take method='nystroem'"
         )
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ntksketch.architectures import Architecture
+from ntksketch.architectures.spatial import has_lengths
 from ntksketch.data.blocks import block_slices
 from ntksketch.features.principal import leading_eigenvectors
 from ntksketch.kernels import ZonalKernel, kernel, kernel_diag
+from ntksketch.kernels.gram import dense_rows
 from ntksketch.kernels.pivoted_cholesky import pivoted_cholesky
 
 _ROWS_PER_CENTROID = 4  # that k-means reads, once each; 8 gain nothing in error, little in score
@@ -35,15 +37,20 @@ def kmeans_landmarks(
 ) -> Any:
     """Return centroids of mini-batch k-means after one pass over at most 4 m rows.
 
+    Sequences of different lengths have no means: the row next to each centroid stands for it.
+
     References
     ----------
     Zhang, Tsang, Kwok (2008), "Improved Nyström low-rank approximation and error analysis", ICML.
     Sculley (2010), "Web-scale k-means clustering", WWW, doi:10.1145/1772690.1772862.
     """
     from sklearn.cluster import MiniBatchKMeans
+    from sklearn.metrics import pairwise_distances_argmin
 
     n = min(X.shape[0], _ROWS_PER_CENTROID * m)
-    start = X[:m].toarray() if sp.issparse(X) else X[:m]
+    lengths = has_lengths(target)
+    points = dense_rows(X[:n])[:, 1:] if lengths else X
+    start = dense_rows(points[:m])
     model = MiniBatchKMeans(
         m,
         init=start,
@@ -53,8 +60,12 @@ def kmeans_landmarks(
         random_state=int(rng.integers(2**31)),
     )
     for rows in np.array_split(np.arange(n), max(1, n // max(_BATCH, m))):  # of m rows or more
-        model.partial_fit(X[rows], sample_weight=weight[rows])
-    return np.asarray(model.cluster_centers_, dtype=X.dtype)
+        model.partial_fit(points[rows], sample_weight=weight[rows])
+    centroids = np.asarray(model.cluster_centers_, dtype=X.dtype)
+    if not lengths:
+        return centroids
+    nearest = np.unique(pairwise_distances_argmin(centroids, points))
+    return X[_filled(rng, nearest, X.shape[0], m)]
 
 
 def leverage_landmarks(
@@ -112,7 +123,8 @@ def ridge_leverage_scores(
     ndarray of shape (n,), float64
         Scores in [0, 1].
     """
-    weighted = scales[:, None] * kernel(target, S, kind=kind).astype(np.float64) * scales
+    inner = kernel(target, S, kind=kind, max_seconds=math.inf).astype(np.float64)
+    weighted = scales[:, None] * inner * scales
     s = len(scales)
     if ridge is None:
         rank = max(1, int(s / (4 * np.log(max(s, 2)))))
@@ -123,7 +135,8 @@ def ridge_leverage_scores(
     factor = scipy.linalg.cholesky(weighted, lower=True, overwrite_a=True)
     scores = np.empty(X.shape[0])
     for rows in block_slices(X.shape[0], 4096):
-        cross = kernel(target, S, X[rows], kind=kind).astype(np.float64) * scales[:, None]
+        cross = kernel(target, S, X[rows], kind=kind, max_seconds=math.inf).astype(np.float64)
+        cross = cross * scales[:, None]
         explained = scipy.linalg.solve_triangular(factor, cross, lower=True, overwrite_b=True)
         diagonal = kernel_diag(target, X[rows], kind=kind).astype(np.float64)
         scores[rows] = (diagonal - np.einsum("ij,ij->j", explained, explained)) / ridge
@@ -141,10 +154,15 @@ def rpcholesky_landmarks(
     arXiv:2410.03969.
     """
     pivots, _ = pivoted_cholesky(rng, target, kind, X, m, weight)
-    if len(pivots) < m:  # the rest is rounding: any other rows do
-        others = np.setdiff1d(np.arange(X.shape[0]), pivots)
-        pivots = np.append(pivots, rng.permutation(others)[: m - len(pivots)])
-    return X[np.sort(pivots)]
+    return X[_filled(rng, pivots, X.shape[0], m)]  # the rest is rounding: any other rows do
+
+
+def _filled(rng: np.random.Generator, chosen: NDArray, n: int, m: int) -> NDArray:
+    """Return m different rows of n, sorted: those chosen, and random ones if these are fewer."""
+    if len(chosen) < m:
+        others = np.setdiff1d(np.arange(n), chosen)
+        chosen = np.append(chosen, rng.permutation(others)[: m - len(chosen)])
+    return np.sort(chosen)
 
 
 def _sample(rng: np.random.Generator, scores: NDArray, m: int) -> NDArray[np.intp]:

@@ -27,6 +27,7 @@ from ntksketch.architectures.spatial import (
     Flatten,
     GlobalAvgPool,
     all_layers,
+    has_lengths,
     is_spatial,
 )
 from ntksketch.data.blocks import block_slices, pad_rows
@@ -71,6 +72,8 @@ def _refusal(target: Any) -> str | None:
     if not is_spatial(target):
         return "has no pixels: one activation after the other gains nothing, take 'nystroem'"
     layers = as_layers(target)
+    if has_lengths(target):
+        return "takes sequences of different lengths: take 'nystroem'"
     if any(isinstance(layer, Recurrent) for layer in all_layers(target)):
         return "is recurrent: take 'nystroem'"
     if not any(isinstance(layer, Activation) for layer in layers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NamedTuple, cast
@@ -46,7 +47,8 @@ class Nystroem(Method):
     ----------
     landmarks : {"kmeans", "uniform", "leverage", "rpcholesky"} or array-like of shape (m, d)
         How landmarks are chosen, or the landmarks themselves. "kmeans" takes centroids after one
-        pass of mini-batch k-means, "uniform" random rows, "leverage" recursive ridge leverage
+        pass of mini-batch k-means (of sequences of different lengths, which have no means, the
+        rows next to them), "uniform" random rows, "leverage" recursive ridge leverage
         scores, "rpcholesky" accelerated randomly pivoted Cholesky.
     n_candidates : int, default=None
         Number of random rows among which landmarks are chosen; None takes 8 for each landmark.
@@ -300,7 +302,7 @@ class NystroemMap:
 
     def _kernel(self) -> NDArray[np.float64]:
         """Return the landmarks' kernel."""
-        K = kernel(self.plan.target, self.landmarks, kind=self.plan.kind)
+        K = kernel(self.plan.target, self.landmarks, kind=self.plan.kind, max_seconds=math.inf)
         return K.T.astype(np.float64)  # symmetric: its transpose is in the order of LAPACK
 
 

@@ -29,10 +29,15 @@ def chunk_rows(feature_map: FeatureMap, dtype: Any, working_memory: float | None
 
 
 def transform_chunk(
-    feature_map: FeatureMap, X: Any, working_memory: float | None, out: NDArray | None = None
+    feature_map: FeatureMap,
+    X: Any,
+    working_memory: float | None,
+    out: NDArray | None = None,
+    start: int = 0,
 ) -> NDArray:
     """Return the features of one chunk, made with half of the budget."""
-    return transform_blocks(feature_map, X, budget_bytes(working_memory) / 2**21, out=out)
+    half = budget_bytes(working_memory) / 2**21
+    return transform_blocks(feature_map, X, half, out=out, start=start)
 
 
 def weighted_blocks(
@@ -93,7 +98,7 @@ def gather(
     with accumulator.batch() as batch:
         for X, y, weight in weighted_blocks(source, n_rows, sample_weight, done):
             out = None if chunk is None or len(chunk) < X.shape[0] else chunk[: X.shape[0]]
-            Z = transform_chunk(feature_map, X, working_memory, out)
+            Z = transform_chunk(feature_map, X, working_memory, out, done)
             chunk = Z if out is None else chunk
             batch.update(Z, y, weight, overwrite=True)
             done += X.shape[0]

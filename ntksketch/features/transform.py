@@ -20,6 +20,7 @@ from ntksketch.data.blocks import (
 )
 from ntksketch.features.base import FeatureMap
 from ntksketch.kernels.gram import precision
+from ntksketch.kernels.inputs import check_sequences
 
 _IN_FLIGHT = 2  # blocks at a time: one computed while the one before is read back
 
@@ -32,6 +33,7 @@ def transform_blocks(
     working_memory: float | None = None,
     *,
     out: np.ndarray | None = None,
+    start: int = 0,
 ) -> np.ndarray:
     """Apply a feature map to all rows, block by block.
 
@@ -46,12 +48,20 @@ def transform_blocks(
         scikit-learn's setting.
     out : ndarray of shape (n, n_components), default=None
         Takes the features; None makes an array.
+    start : int
+        Number of the first row, for messages.
 
     Returns
     -------
     ndarray of shape (n, n_components)
         Features in the rows' dtype.
+
+    Raises
+    ------
+    ValueError
+        If the map is for sequences, and a row is none.
     """
+    check_block(feature_map, X, start)
     n, n_components = X.shape[0], feature_map.n_components
     itemsize = X.dtype.itemsize
     if out is None:
@@ -72,6 +82,14 @@ def transform_blocks(
         blocks = ((part, on_device.apply(pad_rows(X[part], height))) for part in parts)
         store_behind(blocks, functools.partial(_store, Z))
     return Z
+
+
+def check_block(feature_map: FeatureMap, X: Any, start: int = 0) -> None:
+    """Raise ValueError if a map is for sequences with their lengths, and a row is none."""
+    while hasattr(feature_map, "inner"):  # columns of another map
+        feature_map = feature_map.inner  # pyright: ignore[reportAttributeAccessIssue]
+    plan: Any = getattr(feature_map, "plan", None)
+    check_sequences(getattr(plan, "target", None), X, start=start)
 
 
 def _store(Z: np.ndarray, part: slice, features: jax.Array) -> None:

@@ -1,4 +1,4 @@
-"""Exact kernel matrices, in blocks of rows."""
+"""Blocks of exact kernels, and rows prepared for them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,13 @@ from ntksketch.architectures.spatial import Conv, all_layers, is_spatial
 from ntksketch.data.blocks import (
     pad_rows,
     padded_rows,
-    require_memory,
     store_behind,
-    tile_side,
     tile_slices,
 )
 from ntksketch.kernels.cosines import cosines
 from ntksketch.kernels.hermite import warn_of_truncation
-from ntksketch.kernels.pixels import (
-    pairs_of_pixels,
-    spatial_diagonal,
-    spatial_kernel,
-    with_input,
-)
+from ntksketch.kernels.inputs import check_sequences, with_input
+from ntksketch.kernels.pixels import pairs_of_pixels, spatial_diagonal, spatial_kernel
 from ntksketch.kernels.propagate import Covariance, Variance, propagate, propagate_variance
 from ntksketch.kernels.zonal import (
     NetworkKernel,
@@ -186,102 +180,6 @@ def kernel_block(
     return _inner_block(target, kind, inner, rows, columns)
 
 
-def kernel(
-    architecture: Architecture | ZonalKernel,
-    X: Any,
-    Y: Any = None,
-    *,
-    kind: str = "ntk",
-    working_memory: float | None = None,
-) -> np.ndarray:
-    r"""Exact infinite-width kernel matrix between rows.
-
-    Parameters
-    ----------
-    architecture : Architecture or ZonalKernel
-        The network; a :class:`~ntksketch.kernels.zonal.ZonalKernel` f gives
-        :math:`|x||y| f(\cos(x, y))` and carries its own `kind`.
-    X : array-like or sparse matrix of shape (n, d)
-        Rows. float32 is computed in float32, everything else in float64.
-    Y : array-like or sparse matrix of shape (p, d), default=None
-        Other rows; None means X, of which only one triangle is then computed.
-    kind : {"ntk", "nngp"}, default="ntk"
-        Neural Tangent Kernel, or the covariance of the network at initialisation.
-    working_memory : float, default=None
-        Budget in MiB for temporaries beside the result; None reads scikit-learn's setting of the
-        same name.
-
-    Returns
-    -------
-    ndarray of shape (n, p)
-        The kernel, in the dtype of the rows. Its diagonal (for Y = None) is that of
-        :func:`kernel_diag`, without rounding from the matrix product, and it is exactly symmetric.
-        A row of zeros has the kernel that its biases give it, zero without biases.
-
-    Raises
-    ------
-    MemoryError
-        Before the start, if the result cannot fit; the message has its size.
-    TypeError, ValueError
-        If the architecture, the kind or the rows are not as described, or if the rows are so long
-        that their kernel overflows.
-
-    Notes
-    -----
-    The arc-cosine functions are exact in float64. In float32 they are short polynomials in
-    :math:`\sqrt{1-|t|}` with errors at float32's rounding; near t = 1 and t = -1 the kernel itself
-    turns the rounding of t into an error of the order of its square root. Cosines within 8 rounding
-    errors of 1 and -1 therefore count as those of parallel rows, whose kernel is then exact.
-
-    The kernel of rows so short that their squares underflow is that of longer ones, scaled, where
-    it is homogeneous: without biases. Beside a bias such rows are as good as zeros.
-
-    References
-    ----------
-    Jacot, Gabriel, Hongler (2018), arXiv:1806.07572; Cho & Saul (2009), "Kernel methods for deep
-    learning"; Zandieh et al. (2021), arXiv:2106.07880.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import ntksketch as ntk
-    >>> X = np.eye(2)
-    >>> ntk.kernel(ntk.mlp(depth=1), X).round(4)
-    array([[2.    , 0.3183],
-           [0.3183, 2.    ]])
-    """
-    architecture, kind = resolve_target(architecture, kind)
-    architecture, X = with_input(architecture, X)
-    X = check_rows(X)
-    symmetric = Y is None
-    Y = X if symmetric else check_rows(with_input(architecture, Y, "Y")[1], "Y")
-    if X.shape[1] != Y.shape[1]:
-        raise ValueError(
-            f"X and Y must have the same number of columns, got {X.shape[1]} and {Y.shape[1]}"
-        )
-    dtype = np.result_type(X.dtype, Y.dtype)
-    n, p = X.shape[0], Y.shape[0]
-    require_memory(
-        float(n) * p * dtype.itemsize,
-        f"the exact kernel matrix of {n:,} x {p:,} {dtype} entries",
-        "give fewer rows, ask for blocks of rows (Y=...), or use NTKFeatures, which never forms it",
-    )
-    left = prepare_rows(architecture, kind, X, dtype, "X")
-    right = left if symmetric else prepare_rows(architecture, kind, Y, dtype, "Y")
-    norms = left.squares if symmetric else np.concatenate([left.squares, right.squares])
-    check_expansions(architecture, norms)
-    K = np.empty((n, p), dtype)
-    with precision(dtype):
-        block = functools.partial(kernel_block, architecture, kind)
-        tile = tile_side(entry_bytes(architecture, dtype), working_memory)
-        fill(K, block, left.X, right.X, left.squares, right.squares, tile, symmetric)
-    K[left.short] /= _STRETCH[dtype]
-    K[:, right.short] /= _STRETCH[dtype]
-    if symmetric:
-        np.fill_diagonal(K, left.diagonal)
-    return K
-
-
 class PreparedRows(NamedTuple):
     """Rows as their kernel is computed from them.
 
@@ -317,7 +215,7 @@ def prepare_rows(
     if is_spatial(target):
         _, X = with_input(target, X, name)
     squares = squared_norms(X, dtype)
-    diagonal = _diagonal(target, kind, X, squares, name)
+    diagonal = kernel_diagonal(target, kind, X, squares, name)
     short = np.empty(0, np.intp)
     if is_homogeneous(target):
         X, squares, short = _stretch(X, squares)
@@ -347,13 +245,14 @@ def _stretch(X: Any, norms: np.ndarray) -> tuple[Any, np.ndarray, NDArray[np.int
     return X, norms, short
 
 
-def _diagonal(
+def kernel_diagonal(
     target: Architecture | ZonalKernel, kind: str, X: Any, norms: np.ndarray, name: str
 ) -> np.ndarray:
     """Return the kernel of rows with themselves, checked: it bounds the kernel of all pairs."""
     with np.errstate(over="ignore", invalid="ignore"), precision(norms.dtype):
         if is_spatial(target):
             images = dense_rows(X).astype(norms.dtype, copy=False)
+            check_sequences(target, images, name)
             diagonal = np.asarray(_spatial_diagonal(target, kind, images))
         elif isinstance(target, ZonalKernel):
             diagonal = norms * target.evaluate(np.ones(1)).astype(norms.dtype)
@@ -427,43 +326,6 @@ def _store(K, symmetric, i, j, values):
     K[..., i, j] = values
     if symmetric and i != j:
         K[..., j, i] = values.swapaxes(-1, -2)
-
-
-def kernel_diag(
-    architecture: Architecture | ZonalKernel, X: Any, *, kind: str = "ntk"
-) -> np.ndarray:
-    """Kernel of every row with itself, exact and in O(n d).
-
-    Parameters
-    ----------
-    architecture : Architecture or ZonalKernel
-        The network.
-    X : array-like or sparse matrix of shape (n, d)
-        Rows.
-    kind : {"ntk", "nngp"}, default="ntk"
-        Which kernel.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        The diagonal of ``kernel(architecture, X)``, in the dtype of the rows.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in :func:`kernel`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import ntksketch as ntk
-    >>> ntk.kernel_diag(ntk.mlp(depth=3), 2 * np.eye(2))
-    array([16., 16.])
-    """
-    architecture, kind = resolve_target(architecture, kind)
-    architecture, X = with_input(architecture, X)
-    X = check_rows(X)
-    return _diagonal(architecture, kind, X, squared_norms(X), "X")
 
 
 def resolve_target(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from ntksketch.architectures import Architecture
-from ntksketch.kernels.gram import kernel, kernel_diag
+from ntksketch.kernels.matrix import kernel, kernel_diag
 from ntksketch.kernels.zonal import ZonalKernel
 
 _PROPOSALS = 120  # at a time
@@ -72,13 +73,15 @@ def pivoted_cholesky(
         done = len(chosen)
         proposals = rng.choice(n, size=min(_PROPOSALS, rank), p=diagonal / diagonal.sum())
         scale = roots[proposals]
-        left = scale[:, None] * kernel(target, X[proposals], kind=kind).astype(np.float64) * scale
+        inner = kernel(target, X[proposals], kind=kind, max_seconds=math.inf)
+        left = scale[:, None] * inner.astype(np.float64) * scale
         left -= factor[proposals, :done].astype(np.float64) @ factor[proposals, :done].T
         kept, triangle = reject(rng, left, diagonal[proposals], rank - done)
         if not kept:
             continue
         pivots = proposals[kept]
-        columns = kernel(target, X, X[pivots], kind=kind) * (roots[:, None] * roots[pivots])
+        columns = kernel(target, X, X[pivots], kind=kind, max_seconds=math.inf)
+        columns = columns * (roots[:, None] * roots[pivots])
         columns -= factor[:, :done] @ factor[pivots, :done].T
         solved = scipy.linalg.solve_triangular(triangle, columns.T.astype(np.float64), lower=True)
         factor[:, done : done + len(kept)] = solved.T

@@ -3,6 +3,9 @@
 A pool mixes pixels, so that before it all pairs of pixels of two images count, and also all pairs
 within each image, on which the variance behind the pool depends. Behind the last pool, and in
 networks without any, pixel i meets pixel i alone.
+
+Sequences of different lengths are aligned at their ends. Masks say which of their steps have begun;
+what states hold of others is finite and counts for nothing.
 """
 
 from __future__ import annotations
@@ -14,12 +17,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from ntksketch.architectures import Activation, Architecture, Dense
-from ntksketch.architectures.layers import as_layers, serial
-from ntksketch.architectures.shapes import Window, check_shapes, input_shape, windows
+from ntksketch.architectures import Activation, Architecture, Dense, Reverse
+from ntksketch.architectures.layers import as_layers
+from ntksketch.architectures.shapes import Window, input_layer, input_shape, windows
 from ntksketch.architectures.spatial import (
     AvgPool,
     Conv,
@@ -27,8 +29,7 @@ from ntksketch.architectures.spatial import (
     GlobalAvgPool,
     Input,
     Residual,
-    all_layers,
-    is_spatial,
+    has_lengths,
 )
 from ntksketch.kernels.activations import dual, dual_diagonal
 from ntksketch.kernels.propagate import (
@@ -43,6 +44,35 @@ from ntksketch.kernels.propagate import (
 _POOLS = (AvgPool, GlobalAvgPool)
 
 
+class Begun(NamedTuple):
+    """Which steps of sequences of different lengths have begun.
+
+    Attributes
+    ----------
+    rows, columns : bool array of shape (n, length) and (p, length)
+        For each sequence.
+    """
+
+    rows: jax.Array
+    columns: jax.Array
+
+
+class Pixels(NamedTuple):
+    """Images themselves, in front of the first layer.
+
+    Attributes
+    ----------
+    rows, columns : array of shape (n, *S, c) and (p, *S, c)
+        S being the spatial axes.
+    begun : Begun or None
+        Of sequences of different lengths.
+    """
+
+    rows: jax.Array
+    columns: jax.Array
+    begun: Begun | None
+
+
 class AllPairs(NamedTuple):
     """Covariances of all pairs of pixels, S being the spatial axes.
 
@@ -52,12 +82,15 @@ class AllPairs(NamedTuple):
         Between images.
     rows, columns : array of shape (n, *S, *S) and (p, *S, *S)
         NNGP within each image.
+    begun : Begun or None
+        Of sequences of different lengths.
     """
 
     nngp: jax.Array
     ntk: jax.Array
     rows: jax.Array
     columns: jax.Array
+    begun: Begun | None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -67,7 +100,11 @@ class AllPairs(NamedTuple):
     def map(self, between: Callable[..., jax.Array], within: Callable[..., jax.Array]) -> AllPairs:
         """Apply a linear function to the arrays between images, and one to those within."""
         return AllPairs(
-            between(self.nngp), between(self.ntk), within(self.rows), within(self.columns)
+            between(self.nngp),
+            between(self.ntk),
+            within(self.rows),
+            within(self.columns),
+            self.begun,
         )
 
 
@@ -80,81 +117,69 @@ class SamePixels(NamedTuple):
         Between images.
     rows, columns : array of shape (*S, n) and (*S, p)
         NNGP of each pixel with itself.
+    begun : Begun or None
+        Of sequences of different lengths.
     """
 
     nngp: jax.Array
     ntk: jax.Array
     rows: jax.Array
     columns: jax.Array
+    begun: Begun | None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The spatial axes."""
         return self.rows.shape[:-1]
 
+    def map(self, function: Callable[[jax.Array], jax.Array]) -> SamePixels:
+        """Apply a linear function to all arrays."""
+        return SamePixels(*map(function, self[:4]), begun=self.begun)
 
-def mixes_pixels(layers: Sequence[Architecture]) -> bool:
-    """Say whether some of the layers is a pool."""
-    return any(isinstance(inner, _POOLS) for layer in layers for inner in all_layers(layer))
+
+def mixes_pixels(
+    layers: Sequence[Architecture], *, lengths: bool = False, first: bool = False
+) -> bool:
+    """Say whether some of the layers needs all pairs of pixels: a pool.
+
+    Parameters
+    ----------
+    layers : sequence of Architecture
+        The layers.
+    lengths : bool
+        Whether sequences have different lengths, so that the same steps are no longer the same
+        backwards.
+    first : bool
+        Whether images themselves come in, and not their covariances.
+    """
+    for layer in layers:
+        if isinstance(layer, _POOLS) or (lengths and isinstance(layer, Reverse) and not first):
+            return True
+        if isinstance(layer, Residual):
+            branches = [layer.branch] if layer.shortcut is None else [layer.branch, layer.shortcut]
+            if any(mixes_pixels(b.layers, lengths=lengths, first=first) for b in branches):
+                return True
+        first = first and isinstance(layer, Input | Reverse)
+    return False
 
 
 def pairs_of_pixels(architecture: Architecture) -> int:
     """Return how many pairs of pixels of two images the first layer takes."""
     pixels = math.prod(input_shape(architecture)[:-1])
-    return pixels**2 if mixes_pixels(as_layers(architecture)) else pixels
-
-
-def with_input(architecture: Any, X: Any, name: str = "X") -> tuple[Any, Any]:
-    """Return an architecture that knows the shape of its rows, and the rows, flat.
-
-    Parameters
-    ----------
-    architecture : Architecture or ZonalKernel
-        What the rows are for.
-    X : array-like
-        Rows, images of shape (n, height, width, channels) or signals of shape (n, length,
-        channels).
-    name : str
-        What messages call them.
-
-    Raises
-    ------
-    ValueError
-        If the shape of the rows is not that of the architecture.
-    """
-    if not is_spatial(architecture):
-        return architecture, X
-    shape = getattr(X, "shape", None)
-    shape = np.shape(X) if shape is None else tuple(shape)
-    known = as_layers(architecture)[0]
-    known = known.shape if isinstance(known, Input) else None
-    if len(shape) in (3, 4):
-        if known is None:
-            architecture, known = serial(Input(shape[1:]), architecture), shape[1:]
-        elif known != shape[1:]:
-            raise ValueError(f"{name} has rows of shape {shape[1:]}, expected {known}")
-        X = np.reshape(X, (shape[0], math.prod(known)))
-    elif len(shape) != 2:
-        raise ValueError(
-            f"{name} has shape {shape}, expected flat rows (n, d), images (n, height, width, "
-            "channels) or signals (n, length, channels)"
-        )
-    elif shape[1] != math.prod(input_shape(architecture)):
-        raise ValueError(
-            f"{name} has rows of {shape[1]} numbers, expected {math.prod(known or ())} for images "
-            f"of shape {known}"
-        )
-    check_shapes(architecture)
-    return architecture, X
+    layers = as_layers(architecture)
+    mixed = mixes_pixels(layers, lengths=has_lengths(architecture), first=True)
+    return pixels**2 if mixed else pixels
 
 
 def spatial_kernel(architecture: Architecture, kind: str, X: Any, Y: Any) -> jax.Array:
     """Return the kernel of shape (n, p) between flat rows, within a trace."""
-    layers = as_layers(architecture)
-    shape = input_shape(architecture)
-    images = [rows.reshape(len(rows), *shape) for rows in (X, Y)]
-    first = _all_pairs if mixes_pixels(layers) else _same_pixels
-    state = _walk(layers[1:], first(*images), False)
+    first, begun = input_layer(architecture), None
+    if first.lengths:
+        steps = jnp.arange(first.shape[0])
+        begun = Begun(*(steps >= first.shape[0] - rows[:, :1] for rows in (X, Y)))
+        X, Y = X[:, 1:], Y[:, 1:]
+    images = (rows.reshape(len(rows), *first.shape) for rows in (X, Y))
+    state = _walk(as_layers(architecture)[1:], Pixels(*images, begun=begun), False)
     return getattr(state, kind)
 
 
@@ -167,21 +192,24 @@ def spatial_diagonal(architecture: Architecture, kind: str, X: Any) -> jax.Array
     return lax.map(one, X)
 
 
-def _all_pairs(A: jax.Array, B: jax.Array) -> AllPairs:
-    """Return the covariances of the pixels of images of shape (n, *S, c) and (p, *S, c)."""
+def _covariances(state: Pixels, mixed: bool) -> AllPairs | SamePixels:
+    """Return the covariances of the pixels of images, of all pairs or of the same ones."""
+    return (_all_pairs if mixed else _same_pixels)(*state)
+
+
+def _all_pairs(A: jax.Array, B: jax.Array, begun: Begun | None) -> AllPairs:
     shape = A.shape[1:-1]
     inner = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
     flat = [images.reshape(len(images), -1, images.shape[-1]) for images in (A, B)]
     nngp = inner("nic,pjc->nipj", *flat).reshape(len(A), *shape, len(B), *shape)
     within = [inner("nic,njc->nij", x, x).reshape(len(x), *shape, *shape) for x in flat]
-    return AllPairs(nngp, jnp.zeros_like(nngp), *within)
+    return AllPairs(nngp, jnp.zeros_like(nngp), *within, begun=begun)
 
 
-def _same_pixels(A: jax.Array, B: jax.Array) -> SamePixels:
-    """Return the covariances of the same pixels of images."""
+def _same_pixels(A: jax.Array, B: jax.Array, begun: Begun | None) -> SamePixels:
     nngp = jnp.einsum("n...c,p...c->...np", A, B, precision=lax.Precision.HIGHEST)
     squares = [jnp.moveaxis(jnp.square(x).sum(-1), 0, -1) for x in (A, B)]
-    return SamePixels(nngp, jnp.zeros_like(nngp), *squares)
+    return SamePixels(nngp, jnp.zeros_like(nngp), *squares, begun=begun)
 
 
 def _narrow(state: AllPairs) -> SamePixels:
@@ -190,19 +218,28 @@ def _narrow(state: AllPairs) -> SamePixels:
     between = functools.partial(jnp.einsum, f"n{letters}p{letters}->{letters}np")
     within = functools.partial(jnp.einsum, f"n{letters}{letters}->{letters}n")
     return SamePixels(
-        between(state.nngp), between(state.ntk), within(state.rows), within(state.columns)
+        between(state.nngp),
+        between(state.ntk),
+        within(state.rows),
+        within(state.columns),
+        state.begun,
     )
 
 
 def _walk(layers: Sequence[Architecture], state: Any, mixed_later: bool) -> Any:
     """Take a state through layers, behind which there are pools or not."""
+    lengths = getattr(state, "begun", None) is not None
     for i, layer in enumerate(layers):
-        if isinstance(state, AllPairs) and not (mixed_later or mixes_pixels(layers[i:])):
-            state = _narrow(state)
-        state = step(layer, state, mixed_later or mixes_pixels(layers[i + 1 :]))
-    if isinstance(state, AllPairs) and not mixed_later:
-        state = _narrow(state)
-    return state
+        state = _as_needed(state, layer, mixed_later or mixes_pixels(layers[i:], lengths=lengths))
+        state = step(layer, state, mixed_later or mixes_pixels(layers[i + 1 :], lengths=lengths))
+    return _as_needed(state, None, mixed_later)
+
+
+def _as_needed(state: Any, layer: Architecture | None, mixed: bool) -> Any:
+    """Return a state with all pairs of pixels or the same ones, unless a layer takes images."""
+    if isinstance(state, Pixels) and not isinstance(layer, Reverse | Residual):
+        return _covariances(state, mixed)
+    return _narrow(state) if isinstance(state, AllPairs) and not mixed else state
 
 
 @functools.singledispatch
@@ -252,7 +289,7 @@ def _averages(state: Any, along: Sequence[Window], wrap: bool, together: bool) -
     k = len(along)
     if isinstance(state, SamePixels):
         average = functools.partial(_average, along=along, axes=[(i,) for i in range(k)], wrap=wrap)
-        return SamePixels(*map(average, state))
+        return state.map(average)
 
     def function(left: int, right: int) -> Callable[[jax.Array], jax.Array]:
         pairs = [(left + i, right + i) for i in range(k)]
@@ -290,11 +327,11 @@ def _(layer: Activation, state: Any, mixed_later: bool) -> Any:
     if isinstance(state, Covariance):
         return propagate(layer, state)
     if isinstance(state, SamePixels):
-        flat = [a.reshape(-1, *a.shape[len(state.shape) :]) for a in state]
+        flat = [a.reshape(-1, *a.shape[len(state.shape) :]) for a in state[:4]]
         value, slope = jax.vmap(functools.partial(dual, layer))(flat[0], flat[2], flat[3])
         value, slope = value.reshape(state.nngp.shape), slope.reshape(state.nngp.shape)
         rows, columns = (dual_diagonal(layer, v)[0] for v in (state.rows, state.columns))
-        return SamePixels(value, state.ntk * slope, rows, columns)
+        return SamePixels(value, state.ntk * slope, rows, columns, state.begun)
     pixels = math.prod(state.shape)
     n, p = len(state.rows), len(state.columns)
     within = [a.reshape(-1, pixels, pixels) for a in (state.rows, state.columns)]
@@ -306,7 +343,7 @@ def _(layer: Activation, state: Any, mixed_later: bool) -> Any:
     rows, columns = (
         a.reshape(b.shape) for a, b in zip(inner, (state.rows, state.columns), strict=True)
     )
-    return AllPairs(value, state.ntk * slope, rows, columns)
+    return AllPairs(value, state.ntk * slope, rows, columns, state.begun)
 
 
 def _within(layer: Activation, covariance: jax.Array, variance: jax.Array) -> jax.Array:
@@ -319,6 +356,8 @@ def _within(layer: Activation, covariance: jax.Array, variance: jax.Array) -> ja
 
 @step.register
 def _(layer: GlobalAvgPool, state: AllPairs, mixed_later: bool) -> Covariance:
+    if state.begun is not None:
+        return _own_means(state, state.begun)
     k = len(state.shape)
     between = tuple(range(1, k + 1)) + tuple(range(k + 2, 2 * k + 2))
     within = tuple(range(1, 2 * k + 1))
@@ -328,10 +367,24 @@ def _(layer: GlobalAvgPool, state: AllPairs, mixed_later: bool) -> Covariance:
     )
 
 
+def _own_means(state: AllPairs, begun: Begun) -> Covariance:
+    """Average over the steps of sequences of different lengths, those of each that have begun."""
+    dtype = state.nngp.dtype
+    # an empty sequence pads a block: its mean is zero
+    shares = [mask / jnp.maximum(mask.sum(1, keepdims=True), 1).astype(dtype) for mask in begun]
+    mean = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+    between = (mean("nipj,ni,pj->np", a, *shares) for a in (state.nngp, state.ntk))
+    within = (
+        mean("nij,ni,nj->n", a, share, share)
+        for a, share in zip((state.rows, state.columns), shares, strict=True)
+    )
+    return Covariance(*between, *within)
+
+
 @step.register
 def _(layer: Flatten, state: SamePixels, mixed_later: bool) -> Covariance:
     axes = tuple(range(len(state.shape)))
-    return Covariance(*(a.mean(axes) for a in state))
+    return Covariance(*(a.mean(axes) for a in state[:4]))
 
 
 @step.register
@@ -339,4 +392,5 @@ def _(layer: Residual, state: Any, mixed_later: bool) -> Any:
     branch = _walk(layer.branch.layers, state, mixed_later)
     shortcut = () if layer.shortcut is None else layer.shortcut.layers
     other = _walk(shortcut, state, mixed_later)
-    return type(branch)(*(a + b for a, b in zip(branch, other, strict=True)))
+    sums = (a + b for a, b in zip(branch[:4], other[:4], strict=True))
+    return type(branch)(*sums, *branch[4:])

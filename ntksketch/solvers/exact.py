@@ -13,7 +13,9 @@ from scipy.linalg import get_blas_funcs
 
 from ntksketch.architectures import Architecture
 from ntksketch.data.blocks import require_memory
-from ntksketch.kernels import ZonalKernel
+from ntksketch.kernels import ZonalKernel, resolve_target
+from ntksketch.kernels.cost import DEFAULT_SECONDS, require_time
+from ntksketch.kernels.inputs import with_input
 from ntksketch.kernels.pivoted_cholesky import pivoted_cholesky
 from ntksketch.kernels.products import KernelProduct
 from ntksketch.linear.conjugate_gradients import ShiftedSystems
@@ -70,7 +72,7 @@ class KernelRidgeSolution:
         Parameters
         ----------
         X : array-like or sparse matrix of shape (p, d)
-            Rows; they are taken in the dtype of the training rows.
+            Rows, as those of training came; they are taken in the dtype of these.
         working_memory : float, default=None
             Budget in MiB for temporaries; None reads scikit-learn's setting of the same name.
 
@@ -84,6 +86,7 @@ class KernelRidgeSolution:
         ValueError
             If the rows cannot be used.
         """
+        _, X = with_input(self.architecture, X)
         rows = KernelProduct(
             self.architecture, self.X, kind=self.kind, working_memory=working_memory
         )
@@ -113,6 +116,7 @@ def solve_kernel_ridge(
     checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     working_memory: float | None = None,
     random_state: int | None = None,
+    max_seconds: float = DEFAULT_SECONDS,
 ) -> KernelRidgeSolution:
     r"""Exact kernel ridge regression on any number of rows, without storing their kernel.
 
@@ -130,8 +134,9 @@ def solve_kernel_ridge(
     architecture : Architecture or ZonalKernel
         The network, or a zonal kernel.
     X : array-like or sparse matrix of shape (n, d)
-        Rows. Kernels of float32 rows have float32 entries, which are multiplied and added up in
-        float64; everything else is float64 throughout.
+        Rows, or images, signals or sequences as :func:`kernel` takes them. Kernels of float32 rows
+        have float32 entries, which are multiplied and added up in float64; everything else is
+        float64 throughout.
     y : array-like of shape (n,) or (n, k)
         Targets.
     alphas : float or array-like of shape (n_alphas,)
@@ -159,6 +164,10 @@ def solve_kernel_ridge(
     random_state : int, default=None
         Seed of the preconditioner, on which the answer depends within the tolerance only. None
         takes that of the checkpoint, or another one each time.
+    max_seconds : float, default=3600
+        How long one pass over the kernel of a network on images or signals may take, as
+        :func:`kernel_cost` estimates it; ``math.inf`` sets no limit. There is a pass in each
+        iteration, unless `working_memory` has room for the kernel.
 
     Returns
     -------
@@ -170,7 +179,8 @@ def solve_kernel_ridge(
     MemoryError
         Before the start, if the preconditioner cannot fit; the message has its size.
     TypeError, ValueError
-        If data or parameters cannot be used, or the checkpoint is of another problem.
+        If data or parameters cannot be used, or the checkpoint is of another problem. Before the
+        start, if a pass takes more than `max_seconds`.
 
     Warns
     -----
@@ -204,13 +214,16 @@ def solve_kernel_ridge(
     >>> solution.status.converged, solution.predict(X[50:]).shape
     (True, (2, 10))
     """
+    architecture, X = with_input(architecture, X)
     problem = check_problem(X, y, alphas, fit_intercept, sample_weight)
     controls = check_controls(tolerance, max_iter, checkpoint, random_state)
     n = len(problem.used)
     rank = _RANK * math.isqrt(n) if rank is None else whole_number("rank", rank, least=0)
     rank = min(rank, n)
     rows, roots = problem.rows, problem.roots
-    K = KernelProduct(architecture, rows, kind=kind, working_memory=working_memory)
+    target, kind = resolve_target(architecture, kind)
+    require_time(target, n, None, kind, rows.dtype, working_memory, max_seconds)
+    K = KernelProduct(target, rows, kind=kind, working_memory=working_memory)
     unit = roots / np.linalg.norm(roots) if problem.fit_intercept else None
     approximation = approximate_kernel(K, rows, problem, rank, controls.seed, unit)
     shifts = problem.shifts

@@ -15,6 +15,8 @@ from ntksketch.architectures import Architecture
 from ntksketch.data.blocks import require_memory
 from ntksketch.features.nystroem import Nystroem, NystroemMap
 from ntksketch.kernels import ZonalKernel, resolve_target
+from ntksketch.kernels.cost import DEFAULT_SECONDS, require_time
+from ntksketch.kernels.inputs import with_input
 from ntksketch.kernels.products import LandmarkProduct
 from ntksketch.linear.cholesky import cholesky_factor
 from ntksketch.linear.conjugate_gradients import ShiftedSystems
@@ -44,6 +46,7 @@ def solve_nystroem_ridge(
     checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     working_memory: float | None = None,
     random_state: int | None = None,
+    max_seconds: float = DEFAULT_SECONDS,
 ) -> KernelRidgeSolution:
     r"""Nystroem ridge regression with many landmarks, in passes of n m kernel entries.
 
@@ -61,8 +64,9 @@ def solve_nystroem_ridge(
     architecture : Architecture or ZonalKernel
         The network, or a zonal kernel.
     X : array-like or sparse matrix of shape (n, d)
-        Rows. Kernels of float32 rows have float32 entries, which are multiplied and added up in
-        float64; everything else is float64 throughout.
+        Rows, or images, signals or sequences as :func:`kernel` takes them. Kernels of float32 rows
+        have float32 entries, which are multiplied and added up in float64; everything else is
+        float64 throughout.
     y : array-like of shape (n,) or (n, k)
         Targets.
     alphas : float or array-like of shape (n_alphas,)
@@ -89,6 +93,9 @@ def solve_nystroem_ridge(
         float64 matrices of m times m entries for a penalties.
     random_state : int, default=None
         Seed of the landmarks. None takes that of the checkpoint, or another one each time.
+    max_seconds : float, default=3600
+        How long one pass over the kernel of a network on images or signals may take, as
+        :func:`kernel_cost` estimates it; ``math.inf`` sets no limit.
 
     Returns
     -------
@@ -131,6 +138,7 @@ def solve_nystroem_ridge(
     >>> solution.status.converged, solution.dual_coef.shape
     (True, (50,))
     """
+    architecture, X = with_input(architecture, X)
     problem = check_problem(X, y, alphas, fit_intercept, sample_weight)
     controls = check_controls(tolerance, max_iter, checkpoint, random_state)
     target, kind = resolve_target(architecture, kind)
@@ -142,6 +150,7 @@ def solve_nystroem_ridge(
         f"{2 + len(problem.alphas)} matrices of {m:,} x {m:,} entries for the landmarks",
         "take fewer landmarks, or one penalty at a time",
     )
+    require_time(target, rows.shape[0], m, kind, rows.dtype, working_memory, max_seconds)
     factor, _, rank = chosen.factorise()
     K = LandmarkProduct(target, kind, rows, chosen.landmarks, working_memory)
 

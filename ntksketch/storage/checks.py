@@ -34,6 +34,7 @@ from ntksketch.features.resampled import ResampledMap
 from ntksketch.features.sketched_map import SketchedMap
 from ntksketch.kernels import ZonalKernel, resolve_target
 from ntksketch.kernels.gram import precision
+from ntksketch.kernels.inputs import check_sequences, with_input
 from ntksketch.kernels.zonal import NetworkKernel, is_zonal
 from ntksketch.linear import GramAccumulator, RidgeSolution
 from ntksketch.linear.penalty import Penalty
@@ -238,6 +239,8 @@ def _check_nystroem(feature_map: NystroemMap | AppliedNystroem, width: int) -> N
     require(resolve_target(plan.target, plan.kind) == plan[:2], "it is no kernel")
     params = feature_map if isinstance(feature_map, NystroemMap) else feature_map.params
     landmarks = params.landmarks
+    _, given = with_input(plan.target, landmarks, "landmarks")
+    check_sequences(plan.target, given, "landmarks")
     n, columns = landmarks.shape
     require(columns == width, f"landmarks have {columns} columns, and rows {width}")
     require(0 < n <= plan.n_components, "landmarks are more than components, or none")

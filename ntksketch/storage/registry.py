@@ -123,7 +123,7 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
     # architectures
     "Dense": (Dense, {"weight_std": float, "bias_std": float}),
     "Serial": (Serial, {"layers": Each(Architecture, least=1)}),
-    "Input": (layers.Input, {"shape": Each(SIZE, 2, 3)}),
+    "Input": (layers.Input, {"shape": Each(SIZE, 2, 3), "lengths": bool}),
     "Conv": (
         layers.Conv,
         {

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from ntksketch.data import open_source
+from ntksketch.data.blocks import format_seconds
 from ntksketch.estimators import cost
-from ntksketch.estimators.cost import fit_cost, format_seconds
+from ntksketch.estimators.cost import fit_cost
 
 MIB = 2**20
 
@@ -44,7 +45,8 @@ def test_unknown_rows_and_text():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.01, "1 s"), (40.4, "40 s"), (700, "12 min"), (11_000, "3.1 h")]
+    ("seconds", "text"),
+    [(0.01, "1 s"), (40.4, "40 s"), (700, "12 min"), (11_000, "3.1 h"), (10**8, "1,157 days")],
 )
 def test_times(seconds, text):
     assert format_seconds(seconds) == text

@@ -168,6 +168,19 @@ def test_recurrent_networks_are_taken_or_refused_by_name(case):
             draw(case.method, architecture, X, 64, jax.random.key(0))
 
 
+@every_case
+def test_sequences_of_different_lengths_are_taken_or_refused_by_name(case):
+    X = ntk.pad_sequences([SIGNALS[0], SIGNALS[1][:3], SIGNALS[2][:1]])
+    architecture = serial(Input((7, 2), lengths=True), Dense(), Relu(), GlobalAvgPool(), Dense())
+    if case.recurrent:
+        K = ntk.kernel(architecture, X)
+        Z = draw(case.method, architecture, X, 64, jax.random.key(0))
+        assert relative_error(Z @ Z.T, K) < 1e-6
+    else:
+        with pytest.raises(ValueError, match="different lengths: take"):
+            draw(case.method, architecture, X, 64, jax.random.key(0))
+
+
 @pytest.mark.parametrize(
     ("method", "architecture", "message"),
     [

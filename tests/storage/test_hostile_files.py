@@ -451,3 +451,24 @@ def test_every_method_is_attacked(targets):
 @pytest.mark.parametrize("name", list(fuzz.FILES))
 def test_unchanged_files_are_the_models(name, targets):
     assert_same(targets[name].model, ntk.load(targets[name].path))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        (0, 2.5, "landmarks has a row, number 1, of 2.5 steps"),
+        (0, 4.0, "landmarks has a row, number 1, of 4 steps"),
+        (1, 1.0, "landmarks has a row, number 1, of 2 steps with numbers before these"),
+    ],
+)
+def test_landmarks_that_are_no_sequences(column, value, message, tmp_path):
+    sequences = [np.ones((3, 2)), np.ones((2, 2)), -np.ones((1, 2)), np.full((1, 2), 0.5)]
+    model = saved.features("nystroem", ntk.rnn(), 4, X=sequences)
+    ntk.save(model, tmp_path / "model.safetensors")
+    file = saved.File(tmp_path / "model.safetensors")
+    landmarks = file.arrays[file.array("feature_map_", "landmarks")]
+    row = int(np.flatnonzero(landmarks[:, 0] == 2)[0])
+    landmarks[[1, row]] = landmarks[[row, 1]]
+    landmarks[1, column] = value
+    with pytest.raises(ntk.ModelFileError, match=message):
+        ntk.load(file.write())
