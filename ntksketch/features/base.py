@@ -72,7 +72,18 @@ class Method:
             )
 
     def takes(self, target: Architecture | ZonalKernel) -> bool:
-        """Say whether the method has features of rows, images or signals as a kernel takes them."""
+        """Say whether the method has features of what a kernel takes: rows, images or signals.
+
+        Parameters
+        ----------
+        target : Architecture or ZonalKernel
+            What has the kernel.
+
+        Returns
+        -------
+        bool
+            Whether :meth:`init` does not refuse the kind of rows.
+        """
         try:
             self._check_target(target)
         except ValueError:

@@ -163,10 +163,10 @@ def test_rows_that_are_no_sequences(rows, message, fitted, tmp_path):
         model(FLAT, ntk.Nystroem(ROWS[:24])).fit(lazy, Y)
 
 
-@pytest.mark.parametrize("method", ["layerwise-nystroem", "random-features"])
+@pytest.mark.parametrize("method", ["layerwise-nystroem", "random-features", "gegenbauer"])
 def test_other_methods_refuse_them(method):
     architecture = ntk.serial(ntk.Dense(), ntk.Relu(), ntk.GlobalAvgPool(), ntk.Dense())
-    reason = "different lengths" if method == "layerwise-nystroem" else "images or signals"
+    reason = "images or signals" if method == "gegenbauer" else "different lengths"
     with pytest.raises(ValueError, match=re.escape(reason)):
         ntk.NTKFeatures(architecture, method, 24).fit(SEQUENCES)
     assert ntk.NTKFeatures(architecture, n_components=24).fit_transform(SEQUENCES).any()
