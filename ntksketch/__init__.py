@@ -58,6 +58,14 @@ from ntksketch.features import (
     Resampled,
 )
 from ntksketch.kernels import kernel, kernel_diag, zonal
+from ntksketch.networks import (
+    MonteCarloKernel,
+    apply_network,
+    empirical_ntk,
+    init_network,
+    linearize,
+    monte_carlo_kernel,
+)
 from ntksketch.solvers import KernelRidgeSolution, solve_kernel_ridge, solve_nystroem_ridge
 from ntksketch.storage import ModelFileError, load, save
 
@@ -85,6 +93,7 @@ __all__ = [
     "LayerwiseNystroem",
     "LeakyRelu",
     "ModelFileError",
+    "MonteCarloKernel",
     "NTKClassifier",
     "NTKFeatures",
     "NTKKernel",
@@ -101,14 +110,19 @@ __all__ = [
     "Sin",
     "StreamingRidge",
     "ZCAWhitening",
+    "apply_network",
     "check_features",
     "cnn",
     "data",
     "distributed",
+    "empirical_ntk",
+    "init_network",
     "kernel",
     "kernel_diag",
+    "linearize",
     "load",
     "mlp",
+    "monte_carlo_kernel",
     "myrtle",
     "residual",
     "resnet",
