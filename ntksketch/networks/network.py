@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from ntksketch.architectures import Architecture, Input
 from ntksketch.architectures.layers import as_layers
@@ -17,6 +18,7 @@ from ntksketch.architectures.spatial import whole
 from ntksketch.data.precision import precision
 from ntksketch.networks.forward import walk
 from ntksketch.networks.plan import Parameter, Plan, network_plan, row_shape
+from ntksketch.sketches.draws import generator
 
 INITS = ("gaussian", "orthogonal")
 PARAMETERIZATIONS = ("ntk", "standard")
@@ -46,7 +48,7 @@ def init_network(
     architecture : Architecture
         The network.
     key : JAX key
-        Decides the draw.
+        Decides the draw, which is the same in float32 and float64. It is made on the host.
     width : int
         Units, or channels, of every hidden layer.
     input_shape : int or sequence of int, default=None
@@ -101,10 +103,16 @@ def init_network(
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
     _check_key(key)
     plan = network_plan(architecture, row, *sizes)
-    leaves, tree = jax.tree.flatten(plan)
+    rng = generator(key)
+
+    def draw(parameter: Parameter) -> jax.Array:
+        array = _draw(parameter, init, rng)
+        if parameterization == "standard":
+            array *= parameter.scale
+        return jnp.asarray(array.astype(dtype))
+
     with precision(dtype):
-        draws = _draw(tuple(leaves), init, parameterization, np.dtype(dtype), key)
-    return jax.tree.unflatten(tree, draws)
+        return jax.tree.map(draw, plan)
 
 
 def _given_shape(architecture: Architecture, shape: Any) -> tuple[int, ...]:
@@ -133,22 +141,17 @@ def check_parameterization(parameterization: str) -> None:
         )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _draw(
-    parameters: tuple[Parameter, ...], init: str, parameterization: str, dtype: Any, key: jax.Array
-) -> list[jax.Array]:
-    """Draw all arrays of parameters, each by a key of its own."""
-    keys = jax.random.split(key, len(parameters))
-    draws: list[jax.Array] = []
-    for parameter, own in zip(parameters, keys, strict=True):
-        if init == "orthogonal" and parameter.is_matrix:
-            *sizes, taken, given = parameter.shape
-            entries = max(taken, given) ** 0.5  # gives entries the second moment 1
-            draw = entries * jax.random.orthogonal(own, taken, tuple(sizes), dtype, m=given)
-        else:
-            draw = jax.random.normal(own, parameter.shape, dtype)
-        draws.append(draw * parameter.scale if parameterization == "standard" else draw)
-    return draws
+def _draw(parameter: Parameter, init: str, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw an array of parameters in the NTK parameterization."""
+    normal = rng.standard_normal(parameter.shape)
+    if init == "gaussian" or not parameter.is_matrix:
+        return normal
+    taken, given = parameter.shape[-2:]
+    tall = normal if taken >= given else normal.swapaxes(-1, -2)
+    q, r = np.linalg.qr(tall)
+    q *= np.sign(np.diagonal(r, axis1=-2, axis2=-1))[..., None, :]  # makes the law uniform
+    q *= max(taken, given) ** 0.5  # and the second moment 1
+    return q if taken >= given else q.swapaxes(-1, -2)
 
 
 def apply_network(
@@ -196,7 +199,7 @@ def apply_network(
     X = as_rows(X)
     row = row_shape(architecture, X.shape[1:])
     scales = _scales(_plan_of(architecture, row, params))
-    dtype = jnp.result_type(*jax.tree.leaves(params))
+    dtype = np.result_type(*(leaf.dtype for leaf in jax.tree.leaves(params)))
     with precision(dtype):
         X = jnp.asarray(X, dtype).reshape(len(X), *row)
         return _apply(architecture, parameterization, scales, params, X)
