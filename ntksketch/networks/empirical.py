@@ -122,12 +122,17 @@ def empirical_ntk(
         K = np.empty(shape, dtype)
         tile = _jacobian_tiles if blocks.strategy == JACOBIAN else _product_tiles
         tile(K, f, params, X, Y, blocks)
+    check_finite(K, "the empirical NTK")
+    return K
+
+
+def check_finite(K: np.ndarray, what: str) -> None:
+    """Raise ValueError if a kernel has entries that are not finite."""
     if not np.isfinite(K).all():
         raise ValueError(
-            "the empirical NTK is not finite: look for NaN or infinity in the rows and parameters, "
-            "and for gradients that overflow"
+            f"{what} is not finite: look for NaN or infinity in the rows and parameters, and for "
+            "numbers that overflow"
         )
-    return K
 
 
 def _dtype_of(params: Any) -> np.dtype:

@@ -16,7 +16,7 @@ from ntksketch.architectures.spatial import whole
 from ntksketch.data.blocks import block_slices, pad_rows, padded_rows, rows_per_block
 from ntksketch.data.precision import precision
 from ntksketch.networks.cost import cost_of
-from ntksketch.networks.empirical import empirical_ntk
+from ntksketch.networks.empirical import check_finite, empirical_ntk
 from ntksketch.networks.network import NetworkFunction, as_rows, init_network
 from ntksketch.networks.plan import row_shape
 
@@ -125,6 +125,7 @@ def monte_carlo_kernel(
             left = _outputs(f, params, X, working_memory)
             right = left if Y is None else _outputs(f, params, Y, working_memory)
             found = left @ right.T / left.shape[1]
+            check_finite(found, "a product of outputs")
         change = found.astype(np.float64) - mean
         mean = mean + change / count
         squares = squares + change * (found - mean)
