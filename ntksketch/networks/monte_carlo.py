@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,7 +22,8 @@ from ntksketch.networks.network import NetworkFunction, as_rows, init_network
 from ntksketch.networks.plan import row_shape
 
 
-class MonteCarloKernel(NamedTuple):
+@dataclass(frozen=True)
+class MonteCarloKernel:
     """A kernel of finite networks as a mean over draws; made by :func:`monte_carlo_kernel`.
 
     Attributes

@@ -92,11 +92,9 @@ def test_mean_and_standard_error_are_those_of_the_draws(kind):
     for key in jax.random.split(jax.random.key(seed), 4):
         params = ntk.init_network(architecture, key, 8, input_shape=4, n_outputs=2, dtype=X.dtype)
         if kind == "ntk":
-            draws.append(
-                ntk.empirical_ntk(lambda p, x: ntk.apply_network(architecture, p, x), params, X, Y)
-            )
+            draws.append(ntk.empirical_ntk(f, params, X, Y))
         else:
-            left, right = (np.asarray(ntk.apply_network(architecture, params, a)) for a in (X, Y))
+            left, right = (np.asarray(f(params, a)) for a in (X, Y))
             draws.append(left @ right.T / 2)
     np.testing.assert_allclose(found.mean, np.mean(draws, axis=0), rtol=1e-12)
     error = np.std(draws, axis=0, ddof=1) / 2

@@ -233,6 +233,66 @@ def test_gradient_descent_lowers_the_loss(name):
     assert np.all(np.diff(losses) < 0)
 
 
+@pytest.mark.parametrize("name", EACH)
+def test_gradients_are_difference_quotients(name):
+    architecture, X = NETWORKS[name][0], rows_for(name, seed=5)
+    params, direction = (
+        ntk.init_network(
+            architecture, jax.random.key(seed), 6, input_shape=X.shape[1:], dtype=X.dtype
+        )
+        for seed in (0, 1)
+    )
+    direction = jax.tree_util.tree_map_with_path(
+        lambda path, a: np.asarray(a) * ("state" not in jax.tree_util.keystr(path)), direction
+    )  # states have no gradient
+    f = functools.partial(ntk.apply_network, architecture)
+    step = 1e-6
+    ends = [
+        f(jax.tree.map(lambda a, b, s=s: np.asarray(a) + s * b, params, direction), X)
+        for s in (step, -step)
+    ]
+    with jax.enable_x64(True):
+        slope = np.asarray(jax.jvp(lambda p: f(p, X), (params,), (direction,))[1])
+        cotangent = np.linspace(1, 2, slope.size).reshape(slope.shape)
+        gradient = jax.grad(lambda p: jnp.sum(cotangent * f(p, X)))(params)
+    expected = (np.asarray(ends[0]) - np.asarray(ends[1])) / (2 * step)
+    np.testing.assert_allclose(slope, expected, rtol=1e-6, atol=1e-7)
+    products = jax.tree.map(lambda a, b: np.sum(np.asarray(a) * b), gradient, direction)
+    np.testing.assert_allclose(sum(jax.tree.leaves(products)), np.sum(cotangent * slope), rtol=1e-9)
+
+
+def test_outputs_map_over_networks():
+    """An ensemble is a stack of parameters."""
+    architecture, X = NETWORKS["signals"][0], rows_for("signals", dtype=np.float32)
+    members = [
+        ntk.init_network(architecture, key, 6, input_shape=X.shape[1:], n_outputs=2)
+        for key in jax.random.split(KEY, 3)
+    ]
+    f = functools.partial(ntk.apply_network, architecture)
+    stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *members)
+    found = jax.jit(jax.vmap(f, (0, None)))(stacked, X)
+    assert found.shape == (3, 3, 2)
+    for own, params in zip(found, members, strict=True):
+        np.testing.assert_allclose(own, f(params, X), rtol=1e-5, atol=1e-6)
+
+
+def test_rows_do_not_see_each_other():
+    X = rows_for("resnet", n=5)
+    architecture = NETWORKS["resnet"][0]
+    params = draw(architecture, X)
+    whole = ntk.apply_network(architecture, params, X)
+    parts = [ntk.apply_network(architecture, params, X[i : i + 1])[0] for i in range(5)]
+    np.testing.assert_allclose(whole, parts, rtol=1e-10)
+
+
+def test_whole_numbers_are_rows():
+    X = np.random.default_rng(0).integers(0, 256, (3, 6, 5, 2), dtype=np.uint8)
+    architecture = NETWORKS["cnn"][0]
+    params = ntk.init_network(architecture, KEY, 6, input_shape=X.shape[1:])
+    found = ntk.apply_network(architecture, params, X)
+    np.testing.assert_array_equal(found, ntk.apply_network(architecture, params, X.astype(float)))
+
+
 def test_flat_rows_are_images():
     X = rows_for("cnn")
     flat = ntk.cnn(2, bias_std=0.3, shape=X.shape[1:])
