@@ -67,6 +67,14 @@ from ntksketch.kernels import (
     pad_sequences,
     zonal,
 )
+from ntksketch.networks import (
+    MonteCarloKernel,
+    apply_network,
+    empirical_ntk,
+    init_network,
+    linearize,
+    monte_carlo_kernel,
+)
 from ntksketch.solvers import KernelRidgeSolution, solve_kernel_ridge, solve_nystroem_ridge
 from ntksketch.storage import ModelFileError, load, save
 
@@ -96,6 +104,7 @@ __all__ = [
     "LayerwiseNystroem",
     "LeakyRelu",
     "ModelFileError",
+    "MonteCarloKernel",
     "NTKClassifier",
     "NTKFeatures",
     "NTKKernel",
@@ -112,16 +121,21 @@ __all__ = [
     "Sin",
     "StreamingRidge",
     "ZCAWhitening",
+    "apply_network",
     "check_features",
     "cnn",
     "data",
     "distributed",
+    "empirical_ntk",
     "ensemble_moments",
+    "init_network",
     "kernel",
     "kernel_cost",
     "kernel_diag",
+    "linearize",
     "load",
     "mlp",
+    "monte_carlo_kernel",
     "myrtle",
     "pad_sequences",
     "residual",

@@ -255,12 +255,13 @@ WITHOUT_EXAMPLE = {
     "ZonalKernel",  # made by zonal.ntk and zonal.nngp, which have one
     "KernelErrorReport",  # made by check_features, which has one
     "KernelRidgeSolution",  # made by solve_kernel_ridge, which has one
+    "MonteCarloKernel",  # made by monte_carlo_kernel, which has one
     "Source",  # made by open_source, which has one
     "SourceError",  # raised by sources
 }
 
 # Dataclasses that functions return list attributes, every field, in place of parameters.
-RESULTS = {"KernelCost", "KernelErrorReport", "KernelRidgeSolution"}
+RESULTS = {"KernelCost", "KernelErrorReport", "KernelRidgeSolution", "MonteCarloKernel"}
 
 
 def public_objects():

@@ -220,3 +220,9 @@ def check_activation(value: object) -> Activation:
         "activation must be an ntksketch activation such as ntksketch.Relu() or "
         f"ntksketch.Elementwise(function), got {value!r}{hint}"
     )
+
+
+def check_shape_kept(before: tuple[int, ...], after: tuple[int, ...], name: str) -> None:
+    """Raise ValueError if a function that is applied to every unit changes the arrays' shape."""
+    if before != after:
+        raise ValueError(f"{name} must keep the shape {before} of its array, got {after}")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ntksketch.architectures import Activation, Elementwise, Erf, Gelu, Rectifier, Sin
 from ntksketch.kernels import hermite
+from ntksketch.networks.activations import activate
 
 
 @functools.singledispatch
@@ -53,19 +54,17 @@ def pair_shares(layer: Rectifier) -> tuple[float, float]:
     return float(np.sqrt(odd)), float(np.sqrt(even))
 
 
-@values.register
-def _(layer: Erf, z: jax.Array):
-    return _scaled(jax.scipy.special.erf(z))
+@values.register(Erf)
+@values.register(Gelu)
+@values.register(Sin)
+@values.register(Elementwise)
+def _(layer: Activation, z: jax.Array):
+    return _scaled(activate(layer, z))
 
 
 @slopes.register
 def _(layer: Erf, z: jax.Array):
     return _scaled(jnp.exp(-z * z), 2 / np.sqrt(np.pi))
-
-
-@values.register
-def _(layer: Gelu, z: jax.Array):
-    return _scaled(jax.nn.gelu(z, approximate=False))
 
 
 @slopes.register
@@ -74,20 +73,10 @@ def _(layer: Gelu, z: jax.Array):
     return _scaled(jax.scipy.stats.norm.cdf(z) + z * density)
 
 
-@values.register
-def _(layer: Sin, z: jax.Array):
-    return _scaled(jnp.sin(layer.frequency * z + layer.phase), layer.amplitude)
-
-
 @slopes.register
 def _(layer: Sin, z: jax.Array):
     angle = layer.frequency * z + layer.phase
     return _scaled(jnp.cos(angle), layer.amplitude * layer.frequency)
-
-
-@values.register
-def _(layer: Elementwise, z: jax.Array):
-    return _scaled(hermite.apply(layer, z))
 
 
 @slopes.register

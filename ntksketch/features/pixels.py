@@ -5,126 +5,22 @@ States are those of :mod:`ntksketch.features.state`, with spatial axes between r
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 
 from ntksketch.architectures import Architecture, Dense, LastStep, Reverse
 from ntksketch.architectures.layers import as_layers
-from ntksketch.architectures.shapes import Shape, Window, per_axis, windows
+from ntksketch.architectures.shapes import Shape, per_axis
 from ntksketch.architectures.spatial import AvgPool, Conv, Flatten, GlobalAvgPool, Input
 from ntksketch.features.state import Explicit, Widths, linear, linear_widths
 from ntksketch.kernels.propagate import Variance, propagate_variance
+from ntksketch.networks.windows import windows_of
 
 _LEAST_HIDDEN = 256
-
-
-class Windows(NamedTuple):
-    """What a layer with weights takes together: a pixel alone, or those under a filter.
-
-    Attributes
-    ----------
-    along : tuple of Window
-        For each spatial axis.
-    wrap : bool
-        Whether the other side of the image lies outside, and not zeros.
-    """
-
-    along: tuple[Window, ...]
-    wrap: bool
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Extent along each spatial axis."""
-        return tuple(window.size for window in self.along)
-
-    @property
-    def shape(self) -> Shape:
-        """Spatial axes of what comes out."""
-        return tuple(window.n_windows for window in self.along)
-
-    def pad(self, features: jax.Array) -> jax.Array:
-        """Return features of pixels with those outside."""
-        widths = [(0, 0), *((w.before, w.after) for w in self.along), (0, 0)]
-        if not any(map(any, widths)):
-            return features
-        return jnp.pad(features, widths, mode="wrap" if self.wrap else "constant")
-
-    def correlate(self, features: jax.Array, filters: jax.Array) -> jax.Array:
-        """Return the inner products of windows with filters.
-
-        Parameters
-        ----------
-        features : array of shape (n, *S, a)
-            Of pixels.
-        filters : array of shape (*sizes, a, l)
-            One in each last column.
-
-        Returns
-        -------
-        array of shape (n, *S', l)
-            With the spatial axes of `shape`.
-        """
-        precision = lax.Precision.HIGHEST
-        if not any(
-            size > 1 or w.stride > 1 for size, w in zip(self.sizes, self.along, strict=True)
-        ):
-            filters = filters.reshape(filters.shape[-2:])
-            return jnp.matmul(features, filters, precision=precision)
-        axes = "HW"[: len(self.along)]
-        return lax.conv_general_dilated(
-            self.pad(features),
-            filters,
-            [window.stride for window in self.along],
-            "VALID",
-            dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
-            precision=precision,
-        )
-
-    def take(self, features: jax.Array, pixels: jax.Array) -> jax.Array:
-        """Return one window of each image, (n, *sizes, a), those of pixels (n, len(S'))."""
-        if not self.along:
-            return features
-        strides = np.array([window.stride for window in self.along])
-
-        def one(image: jax.Array, pixel: jax.Array) -> jax.Array:
-            start = [pixel[i] * strides[i] for i in range(len(strides))]
-            return lax.dynamic_slice(image, (*start, 0), (*self.sizes, image.shape[-1]))
-
-        return jax.vmap(one)(self.pad(features), pixels)
-
-    def slices(self, features: jax.Array) -> list[jax.Array]:
-        """Return for each offset in a window the features there, each of shape (n, *S', a)."""
-        features = self.pad(features)
-        return [
-            lax.slice(
-                features,
-                (0, *offset, 0),
-                (
-                    features.shape[0],
-                    *(
-                        o + (w.n_windows - 1) * w.stride + 1
-                        for o, w in zip(offset, self.along, strict=True)
-                    ),
-                    features.shape[-1],
-                ),
-                (1, *(w.stride for w in self.along), 1),
-            )
-            for offset in itertools.product(*map(range, self.sizes))
-        ]
-
-
-def windows_of(layer: Any, shape: Shape) -> Windows:
-    """Return the windows of a layer; those of one that is no convolution are pixels."""
-    if isinstance(layer, Conv | AvgPool):
-        return Windows(windows(layer, shape), getattr(layer, "padding", "") == "circular")
-    return Windows(tuple(Window(1, 1, 0, 0, length) for length in shape), False)
 
 
 def spatial_shape(state: Explicit) -> Shape:
@@ -266,10 +162,7 @@ def _(layer: Conv, state: Explicit) -> Explicit:
 
 @linear.register
 def _(layer: AvgPool, state: Explicit) -> Explicit:
-    around = windows_of(layer, spatial_shape(state))
-    return both(
-        lambda a: sum(around.slices(a), jnp.zeros((), a.dtype)) / math.prod(around.sizes), state
-    )
+    return both(windows_of(layer, spatial_shape(state)).average, state)
 
 
 @linear.register

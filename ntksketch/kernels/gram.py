@@ -22,6 +22,7 @@ from ntksketch.data.blocks import (
     store_behind,
     tile_slices,
 )
+from ntksketch.data.precision import precision
 from ntksketch.kernels.cosines import cosines
 from ntksketch.kernels.hermite import warn_of_truncation
 from ntksketch.kernels.inputs import check_sequences, with_input
@@ -64,11 +65,6 @@ def check_rows(X: Any, name: str = "X") -> Any:
         raise ValueError(f"{name}: {error}") from error
     except TypeError as error:
         raise TypeError(f"{name}: {error}") from error
-
-
-def precision(dtype: Any):
-    """Return a context in which JAX computes in `dtype`, leaving the global x64 flag alone."""
-    return jax.enable_x64(np.dtype(dtype) == np.float64)
 
 
 def dense_rows(X: Any) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntksketch.architectures import Elementwise
+from ntksketch.architectures.activations import check_shape_kept
 from ntksketch.data.blocks import block_slices, pad_rows, padded_rows
 from ntksketch.kernels.cosines import root
 
@@ -65,8 +66,7 @@ def differentiate(layer: Elementwise, z: jax.Array) -> jax.Array:
 
 def _checked(values: Any, z: jax.Array, name: str) -> jax.Array:
     values = jnp.asarray(values, z.dtype)
-    if values.shape != z.shape:
-        raise ValueError(f"{name} must keep the shape {z.shape} of its array, got {values.shape}")
+    check_shape_kept(z.shape, values.shape, name)
     return values
 
 
