@@ -141,8 +141,8 @@ def _dtype_of(params: Any) -> np.dtype:
     if not leaves:
         raise ValueError("params hold no arrays")
     for path, leaf in leaves:
-        dtype = getattr(leaf, "dtype", np.asarray(leaf).dtype)
-        if dtype not in (np.float32, np.float64):
+        dtype = getattr(leaf, "dtype", type(leaf).__name__)
+        if isinstance(dtype, str) or dtype not in (np.float32, np.float64):
             raise TypeError(
                 f"params must be arrays of float32 or float64, got {dtype} at "
                 f"{jax.tree_util.keystr(path) or 'the top'}"

@@ -376,6 +376,7 @@ def test_a_network_whose_jacobian_would_be_gigabytes():
     [
         (tiny, tiny_params(1), {"strategy": "dense"}, ValueError, "strategy must be one of"),
         (tiny, tiny_params(1, np.float16), {}, TypeError, r"got float16 at \['first'\]"),
+        (tiny, [1.0], {}, TypeError, r"got float at \[0\]"),
         (tiny, {}, {}, ValueError, "params hold no arrays"),
         (tiny, tiny_params(1), {"Y": np.ones((2, 5))}, ValueError, "rows of the same shape"),
         (tiny, tiny_params(1), {"X": np.ones(4)}, ValueError, "must have rows and columns"),
