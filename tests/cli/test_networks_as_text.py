@@ -115,6 +115,7 @@ def test_images_from_files_to_predictions(digits):
     np.testing.assert_allclose(np.load("Z.npy"), features.fit_transform(X), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_compare_takes_the_methods_that_take_images(digits, monkeypatch):
     monkeypatch.setattr(evaluate, "DRAWS", 2)
     monkeypatch.setattr(evaluate, "CHECKED_ROWS", 40)

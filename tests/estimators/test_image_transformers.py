@@ -73,6 +73,7 @@ def test_pipeline_with_a_linear_classifier():
     assert model.fit(IMAGES, y).score(IMAGES, y) > 0.9
 
 
+@pytest.mark.slow
 def test_every_estimator_takes_arrays_of_images():
     y = IMAGES[..., 0].mean((1, 2))
     network = ntk.cnn(2, pooling=2)

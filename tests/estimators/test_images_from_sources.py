@@ -55,6 +55,7 @@ def test_models_are_the_same_after_loading(tmp_path, expected):
     np.testing.assert_array_equal(again.predict(X.reshape(-1, *SHAPE)), expected)
 
 
+@pytest.mark.slow
 def test_checks_measure_the_error_against_the_exact_kernel():
     fm = ntk.NTKFeatures(NETWORK, n_components=48, random_state=0).fit(X)
     report = ntk.check_features(fm, X[:20])

@@ -129,6 +129,7 @@ def test_homogeneous_without_bias_and_zero_for_black_images(case):
     assert not scaled[0].any()
 
 
+@pytest.mark.slow
 @every_case
 def test_sparse_rows_blocks_pickles_and_files_agree(case, tmp_path):
     X = np.where(RNG.random((70, 4, 4, 2)) < 0.6, RNG.standard_normal((70, 4, 4, 2)), 0.0)

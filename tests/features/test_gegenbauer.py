@@ -139,6 +139,7 @@ def test_variance_is_that_of_independent_directions_or_less():
     assert 0.1 * bound < variance < 1.1 * bound  # the mean of 6 rows and 300 draws: to 4 %
 
 
+@pytest.mark.slow
 def test_exact_coordinates_take_the_constant_and_linear_parts():
     """What is left of ZZ' without the random columns is c_0 |x||y| + c_1 <x, y>, per draw."""
     X = np.random.default_rng(0).standard_normal((30, 4))
@@ -214,7 +215,10 @@ def test_divisions_add_up(coefficients, shares, width, n):
         assert layout.projected > 0 or coefficients[1] * rest == 0
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3, 10_000])
+@pytest.mark.parametrize(
+    "dim",
+    [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow), 10_000],
+)
 def test_any_dimension(dim):
     X = np.random.default_rng(0).standard_normal((30, dim)).astype(np.float32)
     K = ntk.kernel(ntk.mlp(3), X)

@@ -105,6 +105,7 @@ def test_error_falls_with_the_landmarks_on_digits(kind):
     assert np.polyfit(np.log(sizes), np.log(errors), 1)[0] < -0.5
 
 
+@pytest.mark.slow
 def test_new_images_do_not_decide_and_are_close():
     X = load_digits().images[:400, :, :, None] / 16
     fm = features(POOLED, X[:200], 256)
@@ -114,6 +115,7 @@ def test_new_images_do_not_decide_and_are_close():
     np.testing.assert_allclose(fm.transform(X[200:207]), Z[:7], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_seeds_weights_and_pickles():
     X = load_digits().images[:60, :, :, None].astype(np.uint8)
     method = LayerwiseNystroem((20,))
@@ -144,6 +146,7 @@ def test_flat_rows_images_and_blocks_agree():
     np.testing.assert_allclose(small.transform(flat), Z, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_widths_of_hidden_activations_grow_as_pixels_fall():
     X = RNG.standard_normal((40, 8, 8, 1)).astype(np.float32)
     fm = ntk.NTKFeatures(ntk.cnn(3, pooling=2), "layerwise-nystroem", 1024, random_state=0).fit(X)
@@ -228,8 +231,8 @@ def test_features_trace_under_another_compilation():
 def test_regression_and_classification_on_images():
     digits = load_digits()
     X, y = (digits.images[..., None] / 16).astype(np.float32), digits.target
-    model = ntk.NTKClassifier(POOLED, n_components=256, random_state=0).fit(X[:500], y[:500])
-    assert model.score(X[500:900], y[500:900]) > 0.9
+    model = ntk.NTKClassifier(POOLED, n_components=64, random_state=0).fit(X[:300], y[:300])
+    assert model.score(X[300:400], y[300:400]) > 0.8
     exact = ntk.ExactNTKRegressor(POOLED, alpha=1e-2).fit(X[:60], y[:60] == 3)
     assert exact.predict(X[:5]).shape == (5,)
     with pytest.raises(ValueError, match="rows of shape"):

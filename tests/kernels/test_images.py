@@ -89,6 +89,7 @@ def test_signals_agree_with_the_oracle(architecture):
         np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_myrtle_ends_with_one_pixel():
     """Images of 8 x 8 go down to one pixel by three pools, behind which nothing is left to pool."""
     for depth, count in ((5, 4), (7, 6), (10, 9)):
@@ -220,6 +221,7 @@ def test_what_cannot_be_added_up():
         ntk.kernel(ntk.cnn(1), images)
 
 
+@pytest.mark.slow
 def test_estimators_take_flat_rows_of_small_images():
     from sklearn.datasets import load_digits
 
@@ -242,10 +244,10 @@ def test_estimators_take_flat_rows_of_small_images():
     np.testing.assert_allclose(solution.predict(X[200:]), expected, atol=2e-3)
 
 
-@pytest.mark.parametrize("method", ["random-features", "gegenbauer", "polynomial-sketch"])
+@pytest.mark.parametrize("method", ["gegenbauer", "polynomial-sketch"])
 def test_other_methods_say_so(method):
     features = ntk.NTKFeatures(ntk.cnn(1, shape=(4, 4, 1)), method, 64)
-    with pytest.raises(ValueError, match=r"has no features of .* images"):
+    with pytest.raises(ValueError, match="works on images"):
         features.fit(np.ones((5, 16)))
     with pytest.raises(ValueError, match="rows of 15 numbers, expected 16"):
         ntk.NTKFeatures(ntk.cnn(1, shape=(4, 4, 1)), "nystroem", 4).fit(np.ones((5, 15)))

@@ -66,6 +66,7 @@ def test_one_step_is_a_perceptron():
     ), rtol=1e-12)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_layers_mix(signals):
     """Behind a convolution of size one, whose input covariance it is, all is as before."""
     mixed = serial(Conv(1), Recurrent(), Recurrent(bias_std=0.1), GlobalAvgPool(), Dense())

@@ -28,7 +28,6 @@ FUNCTIONS = {Elementwise, FunctionKernel}
 PASSING = {
     "Explicit",  # states and widths that live within a call
     "Widths",
-    "Windows",
     "Pending",
     "Site",
     "Tracked",
