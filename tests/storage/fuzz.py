@@ -9,6 +9,7 @@ import random
 import sys
 import tempfile
 import time
+import unittest.mock
 import warnings
 from pathlib import Path
 
@@ -21,14 +22,22 @@ sys.path.append(str(Path(__file__).parents[1]))  # where it is run as a script
 from damage import change_tree, damaged
 
 import ntksketch as ntk
+from ntksketch.features.nystroem import NystroemMap
 from ntksketch.storage.registry import ENTRIES
+
+
+def gathered_before_whitening():
+    """Return a small model that is gathered as one of many landmarks."""
+    with unittest.mock.patch.object(NystroemMap, "is_small", False):
+        return saved.regressor(n_components=8, alphas="auto")
+
 
 FILES = {
     "features": lambda: saved.features("gegenbauer", n_components=8),
     "structured": lambda: saved.features(ntk.Gegenbauer(directions="structured"), n_components=8),
     "regressor": lambda: saved.regressor("random-features", n_components=8),
     "folded": lambda: saved.regressor("random-features", n_components=2),
-    "nystroem": lambda: saved.regressor(n_components=8, alphas="auto"),
+    "nystroem": lambda: gathered_before_whitening(),
     "classifier": lambda: saved.classifier("polynomial-sketch", n_components=16),
     "layered": lambda: saved.features(
         ntk.PolynomialSketch(variant="layered", degree=2, hidden_components=8), n_components=8
