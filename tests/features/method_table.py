@@ -83,7 +83,7 @@ IMAGE_CASES = [
     ImageCase(ntk.RandomFeatures(), 0.15, "exact"),
     ImageCase(ntk.RandomFeatures("gaussian", "tensor-sketch"), 0.2, "exact", -0.15),
     ImageCase(ntk.RandomFeatures.published(), 0.4, "exact", -0.25),
-    ImageCase(ntk.PolynomialSketch(variant="layered"), 0.2),
+    ImageCase(ntk.PolynomialSketch(variant="layered"), 0.2, slope=None),
     ImageCase(ntk.PolynomialSketch.published(degree=2), 0.25, slope=None),
     ImageCase(ntk.Resampled(), 0.2, "exact"),
     ImageCase(ntk.LayerwiseNystroem(), 1e-6),
