@@ -13,7 +13,7 @@ from jax import lax
 
 from ntksketch.architectures import Activation, Architecture, Dense
 from ntksketch.architectures.layers import as_layers
-from ntksketch.architectures.shapes import Shape, input_shape, output_shape
+from ntksketch.architectures.shapes import Shape, output_shape
 from ntksketch.architectures.spatial import Conv, Flatten, Residual
 from ntksketch.features.pixels import join, spatial_shape, windows_of
 from ntksketch.features.state import Explicit, linear
@@ -185,7 +185,7 @@ def _whitened(mark: Landmarks, value: jax.Array, tangent: jax.Array | None) -> E
 
 
 def _begin(architecture: Architecture, X: Any) -> Explicit:
-    return Explicit(X.reshape(len(X), *input_shape(architecture)), None)
+    return linear(as_layers(architecture)[0], Explicit(X, None))
 
 
 class LayerwisePlan(NamedTuple):

@@ -30,6 +30,7 @@ from ntksketch.sketches.draws import generator
 (_dsyr2k,) = get_blas_funcs(["syr2k"], dtype=np.float64)
 
 _ROWS_PER_LANDMARK = 8  # among which landmarks are chosen
+_PADDED = 1024  # columns up to which zeros among them cost little
 _DEFLATED = 64  # leading directions that are whitened for sums in float32
 
 
@@ -232,8 +233,8 @@ class NystroemMap:
 
     @property
     def is_small(self) -> bool:
-        """Whether whitening block by block costs next to nothing beside the kernel."""
-        return self.n_components <= 4 * _DEFLATED
+        """Whether whitening block by block, and columns of zeros, cost next to nothing."""
+        return self.landmarks.shape[0] <= 4 * _DEFLATED and self.n_components <= _PADDED
 
     @property
     def params(self) -> NystroemParams:

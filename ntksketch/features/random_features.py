@@ -375,7 +375,7 @@ def _apply_dense(plan: Plan, params: Any, X: jax.Array) -> jax.Array:
     layers = as_layers(plan.architecture)
     shape = pixels_of(layers[0])
     if isinstance(layers[0], Input):
-        X, layers = X.reshape(-1, *layers[0].shape), layers[1:]
+        X, layers = linear(layers[0], Explicit(X, None)).phi, layers[1:]
     return _finish(plan, params, layers, start_tracked(X), shape)
 
 

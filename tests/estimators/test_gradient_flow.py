@@ -136,7 +136,7 @@ def test_features_by_steps_of_gradient_descent():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_nystroem_before_whitening_trains_as_its_features(dtype, monkeypatch):
     """More landmarks than those that are whitened in the pass, which are lowered here."""
-    rows = rng.standard_normal((400, 2)).astype(dtype)
+    rows = np.random.default_rng(0).standard_normal((400, 2)).astype(dtype)
     targets = np.sin(3 * rows[:, :1])
     model = flow(ARCH, ntk.Nystroem(landmarks="uniform"), 140).fit(rows[:300], targets[:300])
     monkeypatch.setattr(nystroem.NystroemMap, "is_small", False)
