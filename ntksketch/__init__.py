@@ -53,6 +53,7 @@ from ntksketch.estimators import (
 )
 from ntksketch.features import (
     Gegenbauer,
+    GradientFeatures,
     LayerwiseNystroem,
     Nystroem,
     PolynomialSketch,
@@ -95,6 +96,7 @@ __all__ = [
     "Gegenbauer",
     "Gelu",
     "GlobalAvgPool",
+    "GradientFeatures",
     "GradientFlow",
     "Input",
     "KernelCost",

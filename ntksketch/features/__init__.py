@@ -3,6 +3,7 @@
 from ntksketch.features.auto import Auto
 from ntksketch.features.base import FeatureMap, Method
 from ntksketch.features.gegenbauer import Gegenbauer
+from ntksketch.features.gradient import GradientFeatures
 from ntksketch.features.layerwise import LayerwiseNystroem
 from ntksketch.features.methods import METHODS, resolve_method
 from ntksketch.features.nystroem import Nystroem
@@ -16,6 +17,7 @@ __all__ = [
     "Auto",
     "FeatureMap",
     "Gegenbauer",
+    "GradientFeatures",
     "LayerwiseNystroem",
     "Method",
     "Nystroem",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ntksketch.features.auto import Auto
 from ntksketch.features.base import Method
 from ntksketch.features.gegenbauer import Gegenbauer
+from ntksketch.features.gradient import GradientFeatures
 from ntksketch.features.layerwise import LayerwiseNystroem
 from ntksketch.features.nystroem import Nystroem
 from ntksketch.features.polynomial_sketch import PolynomialSketch
@@ -16,6 +17,7 @@ METHODS: dict[str, type[Method]] = {
     "gegenbauer": Gegenbauer,
     "polynomial-sketch": PolynomialSketch,
     "random-features": RandomFeatures,
+    "gradient": GradientFeatures,
 }
 
 

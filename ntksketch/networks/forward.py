@@ -29,6 +29,7 @@ from ntksketch.architectures import (
     Reverse,
 )
 from ntksketch.networks.activations import activate
+from ntksketch.networks.observed import Observed, given, value_of
 from ntksketch.networks.windows import windows_of
 
 Params = Mapping[str, Any]
@@ -47,12 +48,16 @@ def forward(layer: Architecture, params: Params, units: jax.Array) -> jax.Array:
     raise NotImplementedError(f"a finite network has no rule for {type(layer).__name__}")
 
 
-def _biased(units: jax.Array, params: Params) -> jax.Array:
-    return units + params["bias"] if "bias" in params else units
+def biased(units: jax.Array, params: Params) -> jax.Array:
+    """Return units with a layer's bias, if it has one."""
+    if "bias" not in params:
+        return units
+    return given(params["bias"], None, units + value_of(params["bias"]))
 
 
-def _product(units: jax.Array, weight: jax.Array) -> jax.Array:
-    return jnp.matmul(units, weight, precision=lax.Precision.HIGHEST)
+def _product(units: jax.Array, weight: Any) -> jax.Array:
+    product = jnp.matmul(units, value_of(weight), precision=lax.Precision.HIGHEST)
+    return given(weight, units, product)
 
 
 @forward.register
@@ -62,13 +67,16 @@ def _(layer: Input, params: Params, units: jax.Array) -> jax.Array:
 
 @forward.register
 def _(layer: Dense, params: Params, units: jax.Array) -> jax.Array:
-    return _biased(_product(units, params["weight"]), params)
+    return biased(_product(units, params["weight"]), params)
 
 
 @forward.register
 def _(layer: Conv, params: Params, units: jax.Array) -> jax.Array:
-    around = windows_of(layer, units.shape[1:-1])
-    return _biased(around.correlate(units, params["weight"]), params)
+    around, weight = windows_of(layer, units.shape[1:-1]), params["weight"]
+    products = around.correlate(units, value_of(weight))
+    if isinstance(weight, Observed):
+        products = weight.given(around.joined(units), products)
+    return biased(products, params)
 
 
 @forward.register
@@ -111,7 +119,7 @@ def _(layer: Residual, params: Params, units: jax.Array) -> jax.Array:
 
 @forward.register
 def _(layer: Recurrent, params: Params, units: jax.Array) -> jax.Array:
-    inputs = _biased(_product(units, params["input"]), params)
+    inputs = biased(_product(units, params["input"]), params)
     first = jnp.zeros((len(inputs), inputs.shape[-1]), inputs.dtype)
     if "state" in params:  # the exact view does not train it
         first = first + lax.stop_gradient(params["state"])

@@ -96,11 +96,24 @@ def network_plan(
     ValueError
         If there is no network of the architecture that has its kernels in the limit.
     """
+    return _planned(architecture, row, width, n_outputs)[0]
+
+
+def units_behind(
+    architecture: Architecture, row: tuple[int, ...], width: int, n_outputs: int
+) -> Units:
+    """Return what comes out of a network; arguments and errors of :func:`network_plan`."""
+    return _planned(architecture, row, width, n_outputs)[1]
+
+
+def _planned(
+    architecture: Architecture, row: tuple[int, ...], width: int, n_outputs: int
+) -> tuple[Plan, Units]:
     layers = as_layers(architecture)
     if not any(isinstance(layer, _WEIGHTED) for layer in layers):
         raise ValueError(f"{architecture} has no layer with weights: add Dense()")
     start = Units(row[:-1], row[-1], 1, "input")
-    return _walk(layers, start, width, n_outputs)[0]
+    return _walk(layers, start, width, n_outputs)
 
 
 def _walk(

@@ -109,6 +109,10 @@ class Windows(NamedTuple):
             for offset in itertools.product(*map(range, self.sizes))
         ]
 
+    def joined(self, features: jax.Array) -> jax.Array:
+        """Return the features of each window side by side, of shape (n, *S', sizes * a)."""
+        return jnp.concatenate(self.slices(features), axis=-1)
+
     def average(self, features: jax.Array) -> jax.Array:
         """Return the means over windows, of shape (n, *S', a)."""
         return sum(self.slices(features), jnp.zeros((), features.dtype)) / math.prod(self.sizes)

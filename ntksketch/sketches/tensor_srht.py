@@ -1,15 +1,18 @@
 """TensorSRHT: the sketch of a tensor product from an SRHT of each factor."""
 
 import functools
+import math
 import operator
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import register_dataclass
 
 from .base import FactorwiseSketch
-from .srht import SRHT
+from .hadamard import sampled_hadamard_transform
+from .srht import SRHT, padded_size
 
 
 @register_dataclass
@@ -62,3 +65,33 @@ class TensorSRHT(FactorwiseSketch):
         # Each SRHT brings a factor m^(-1/2); the product keeps one of them.
         scale = self.n_components ** ((len(sketched) - 1) / 2)
         return scale * functools.reduce(operator.mul, sketched)
+
+    def apply_sum(self, X: jax.Array, Y: jax.Array) -> jax.Array:
+        r"""Sketch sums of tensor products of two factors, :math:`\sum_p x_p \otimes y_p`.
+
+        Parameters
+        ----------
+        X, Y : arrays of shapes (n, p, n_features[0]) and (n, p, n_features[1]), floating
+            The factors of the p terms of each row.
+
+        Returns
+        -------
+        jax.Array of shape (n, n_components), dtype of the factors
+
+        Notes
+        -----
+        Many terms are summed first, as the matrix :math:`\sum_p x_p y_p^\top`, few in the end.
+        """
+        n, terms, _ = X.shape
+        sizes = [padded_size(width) for width in self.n_features]
+        if terms * self.n_components <= math.prod(sizes):
+            flat = (Z.reshape(n * terms, Z.shape[-1]) for Z in (X, Y))
+            return self.apply(*flat).reshape(n, terms, -1).sum(1)
+        signs = [jnp.asarray(factor.signs, X.dtype) for factor in self.factors]
+        highest = jax.lax.Precision.HIGHEST
+        matrices = jnp.einsum("npa,npb->nab", X * signs[0], Y * signs[1], precision=highest)
+        widths = [(0, size - width) for size, width in zip(sizes, self.n_features, strict=True)]
+        padded = jnp.pad(matrices, [(0, 0), *widths]).reshape(n, -1)
+        # the Hadamard matrix of a product of sizes is the Kronecker product of the factors'
+        indices = self.factors[0].indices * sizes[1] + self.factors[1].indices
+        return sampled_hadamard_transform(padded, indices) * self.n_components**-0.5

@@ -22,6 +22,7 @@ from ntksketch.data.blocks import budget_bytes
 from ntksketch.estimators import NTKClassifier, NTKFeatures, NTKRegressor, StreamingRidge
 from ntksketch.estimators.streaming_ridge import _Choice
 from ntksketch.features.gegenbauer import GegenbauerMap
+from ntksketch.features.gradient import GradientParams, GradientPlan
 from ntksketch.features.layered_sketch import LayeredPolynomial
 from ntksketch.features.layered_sketch import Plan as LayeredPlan
 from ntksketch.features.layerwise import goes_by_layer
@@ -154,7 +155,7 @@ def check_map(feature_map: Any, width: int) -> None:
     elif isinstance(feature_map, RandomFeatureMap):
         _check_random_features(feature_map)
     elif isinstance(feature_map, SketchedMap):
-        _check_polynomial(feature_map, width)
+        _check_sketched(feature_map, width)
     elif isinstance(feature_map, LayerwiseMap):
         _check_layerwise(feature_map, width)
     dtypes = {a.dtype for a in jax.tree.leaves(feature_map.params) if a.dtype.kind == "f"}
@@ -209,9 +210,23 @@ def _check_random_features(feature_map: RandomFeatureMap) -> None:
         require(layout.rectified > 0, "there is no direction")
 
 
-def _check_polynomial(feature_map: SketchedMap, width: int) -> None:
+def _check_gradient(plan: GradientPlan, params: Any, width: int) -> None:
+    require(isinstance(params, GradientParams), "plan and arrays are of two methods")
+    columns = math.prod(plan.row)
+    require(columns == width, f"the network takes {columns} numbers, and rows have {width}")
+    found = [array.shape for array in params.weights]
+    expected = [parameter.shape for _, parameter in plan.parameters]
+    require(found == expected, "the weights have other shapes than the network's")
+    given = len(params.sketches)
+    wanted = len(expected) if plan.kind == "ntk" and plan.product != "exact" else 0
+    require(given == wanted, f"there are {given} sketches, expected {wanted}")
+
+
+def _check_sketched(feature_map: SketchedMap, width: int) -> None:
     plan, params = feature_map
-    if isinstance(plan, LayeredPlan):
+    if isinstance(plan, GradientPlan):
+        _check_gradient(plan, params, width)
+    elif isinstance(plan, LayeredPlan):
         require(min(*plan.value, *plan.slope) >= 0, "a coefficient is negative")
     else:
         require(isinstance(params, PowersParams), "plan and arrays are of two methods")

@@ -41,6 +41,7 @@ CASES = [
     Case(ntk.Gegenbauer(directions="structured"), None, False, True),
     Case(ntk.PolynomialSketch(), "expected", False, True, least=5),
     Case(ntk.PolynomialSketch.published(degree=2), None, False, False, -0.2),
+    Case(ntk.GradientFeatures(), "exact", True, False, -0.3),
     Case(ntk.Resampled(), "exact", True, False),
     Case(ntk.Resampled("gegenbauer"), "expected", False, True, -0.3),
     Case(ntk.Nystroem("kmeans"), "below", True, True),
@@ -74,9 +75,11 @@ class ImageCase(NamedTuple):
     recurrent: bool = False
 
     def with_hidden(self, n: int) -> Method:
-        """Return the method with as many hidden components, if it has any."""
-        hidden = hasattr(self.method, "hidden_components")
-        return replace(self.method, hidden_components=n) if hidden else self.method
+        """Return the method with as many hidden components or units, if it has any."""
+        for name in ("hidden_components", "width"):
+            if hasattr(self.method, name):
+                return replace(self.method, **{name: n})
+        return self.method
 
 
 IMAGE_CASES = [
@@ -85,6 +88,7 @@ IMAGE_CASES = [
     ImageCase(ntk.RandomFeatures.published(), 0.4, "exact", -0.25),
     ImageCase(ntk.PolynomialSketch(variant="layered"), 0.2, slope=None),
     ImageCase(ntk.PolynomialSketch.published(degree=2), 0.25, slope=None),
+    ImageCase(ntk.GradientFeatures(), 0.3, "exact", recurrent=True),
     ImageCase(ntk.Resampled(), 0.2, "exact"),
     ImageCase(ntk.LayerwiseNystroem(), 1e-6),
     ImageCase(ntk.Nystroem("uniform"), 1e-6, recurrent=True),

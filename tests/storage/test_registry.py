@@ -34,6 +34,8 @@ PASSING = {
     "Projections",
     "Restriction",
     "_Part",
+    "FirstGradient",
+    "FullGradient",
 }
 
 
