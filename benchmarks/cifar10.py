@@ -52,6 +52,14 @@ METHODS = {  # settings know nothing of it: what is measured stays when there is
         {"hidden_components": (256, 512)},
         {5000: [2048], 10_000: [2048], 50_000: [8192]},
     ),
+    "gradient": ImageMethod(
+        "Gradients, width 128",
+        "pooled",
+        "GradientFeatures",
+        {"width": 128},
+        {5000: [1024, 2048], 10_000: [4096]},
+        seconds=0.02,
+    ),
     "cntksketch": ImageMethod(
         "CNTKSketch, as published, q = 2",
         "plain",
@@ -62,6 +70,7 @@ METHODS = {  # settings know nothing of it: what is measured stays when there is
     ),
 }
 _PIXELS, _GFLOPS = images.SIDE**2, 90
+_SLOW = 0.1  # seconds of an image that make hours of a row
 _ZCA_SECONDS = 12  # the eigenvalues of 3,072 x 3,072 numbers
 
 
@@ -137,7 +146,7 @@ def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
 def _features(
     method: str, n_train: int, m: int, flips: bool, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    slow = METHODS[method].seconds is not None and settings["sizes"] is None
+    slow = (METHODS[method].seconds or 0) > _SLOW and settings["sizes"] is None
     words = [LONG] if slow or n_train >= settings["long_from"] else []
     words += [method, str(n_train), str(m), *(["flips"] if flips else [])]
     about = {"key": " ".join(words), "what": "features", "method": method, "n_train": n_train}

@@ -32,28 +32,44 @@ _COSTS = {  # of a row's features, in matrix products of d + m/8 by m
     "ntksketch-8": 10.0,
     "polynomial-sketch": 4.0,
     "count-sketch": 4.0,
+    "gradient": 4.0,
+}
+
+
+def _group(data: list[str], methods: Any, n_components: int, depth: int) -> dict[str, Any]:
+    return {"data": data, "methods": list(methods), "n_components": n_components, "depth": depth}
+
+
+# in the order of measuring; settings know nothing of them, so that what is measured stays when
+# there is another method
+GROUPS: dict[str, list[dict[str, Any]]] = {
+    "full": [
+        _group(["mnist", "protein"], METHODS, 2048, 2),
+        {"estimator": ["protein", "california", "kin40k"], "n_components": 2048},
+        {"estimator": ["mnist"], "n_components": 8192},
+        {"reach": ["default", "ntkrf"]},
+        _group(["california", "kin40k"], METHODS, 2048, 2),
+        _group(["digits"], METHODS, 512, 2),
+        _group(["mnist"], MAIN, 2048, 1),
+        _group(["mnist", "protein"], MAIN, 2048, 4),
+        _group(["mnist", "protein"], (*MAIN, "gradient", *PEERS), 256, 2),
+        _group(["mnist"], METHODS, 1024, 2),
+        _group(["protein"], MAIN, 1024, 2),
+        _group(["mnist", "protein"], (*MAIN, "gradient"), 4096, 2),
+        _group(["mnist"], ["gegenbauer", "nystroem"], 8192, 2),
+    ],
+    "short": [
+        _group(["digits"], METHODS, 128, 2),
+        {"estimator": ["digits"], "n_components": 128},
+        {"reach": ["default", "ntkrf"]},
+    ],
 }
 
 
 def settings(short: bool) -> dict[str, Any]:
-    """Return groups of configurations in the order of measuring, and how errors are measured."""
-    everything, regression = list(METHODS), ["protein", "california", "kin40k"]
+    """Return how many rows there are, and how errors are measured."""
     full = {
-        "groups": [
-            _group(["mnist", "protein"], everything, 2048, 2),
-            {"estimator": regression, "n_components": 2048},
-            {"estimator": ["mnist"], "n_components": 8192},
-            {"reach": ["default", "ntkrf"]},
-            _group(["california", "kin40k"], everything, 2048, 2),
-            _group(["digits"], everything, 512, 2),
-            _group(["mnist"], MAIN, 2048, 1),
-            _group(["mnist", "protein"], MAIN, 2048, 4),
-            _group(["mnist", "protein"], (*MAIN, *PEERS), 256, 2),
-            _group(["mnist"], everything, 1024, 2),
-            _group(["protein"], MAIN, 1024, 2),
-            _group(["mnist", "protein"], MAIN, 4096, 2),
-            _group(["mnist"], ["gegenbauer", "nystroem"], 8192, 2),
-        ],
+        "groups": "full",
         "max_train": 10**6,
         "max_test": 10**6,
         "ridges": [0.1, 0.01],
@@ -73,11 +89,7 @@ def settings(short: bool) -> dict[str, Any]:
         "reach_components": [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384],
     }
     small = {
-        "groups": [
-            _group(["digits"], everything, 128, 2),
-            {"estimator": ["digits"], "n_components": 128},
-            {"reach": ["default", "ntkrf"]},
-        ],
+        "groups": "short",
         "max_train": 400,
         "max_test": 100,
         "error_rows": 150,
@@ -93,14 +105,10 @@ def settings(short: bool) -> dict[str, Any]:
     return {**full, **small} if short else full
 
 
-def _group(data: list[str], methods: Any, n_components: int, depth: int) -> dict[str, Any]:
-    return {"data": data, "methods": list(methods), "n_components": n_components, "depth": depth}
-
-
 def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
     """Return every method at one size first, then the estimators, then other sizes and depths."""
     found: dict[str, dict[str, Any]] = {}
-    for group in settings["groups"]:
+    for group in GROUPS[settings["groups"]]:
         for configuration in _members(group):
             found.setdefault(configuration["key"], configuration)
     return list(found.values())

@@ -22,6 +22,8 @@ LIBRARY: dict[str, tuple[str, str, dict[str, Any]]] = {  # label, class or class
     "nystroem": ("Nyström, uniform", "Nystroem", {"landmarks": "uniform"}),
     "nystroem-rpcholesky": ("Nyström, RPCholesky", "Nystroem", {"landmarks": "rpcholesky"}),
     "nystroem-kmeans": ("Nyström, k-means", "Nystroem", {"landmarks": "kmeans"}),
+    "gradient": ("gradients, width 1,024", "GradientFeatures", {"width": 1024}),
+    "gradrf": ("GradRF, as published", "GradientFeatures.published", {}),
 }
 PEERS = {
     "rbf-sampler": ("scikit-learn RBFSampler", peers.rbf_sampler),
@@ -30,7 +32,7 @@ PEERS = {
 }
 SKLEARN_NTK = "sklearn-nystroem"
 DEFAULT = "default"
-PINNED = ("ntkrf", "ntksketch-2", "ntksketch-8")
+PINNED = ("ntkrf", "ntksketch-2", "ntksketch-8", "gradrf")
 LABELS = {
     **{name: label for name, (label, _, _) in LIBRARY.items()},
     SKLEARN_NTK: "scikit-learn Nystroem, exact NTK",
@@ -48,6 +50,8 @@ COLOURS = {
     "nystroem": "#333333",
     "nystroem-rpcholesky": "#777777",
     "nystroem-kmeans": "#aaaaaa",
+    "gradient": "#6b4f2a",
+    "gradrf": "#b59a6f",
     SKLEARN_NTK: "#c2a01e",
     "rbf-sampler": "#5f8f2f",
     "rbf-nystroem": "#9bbf3f",
