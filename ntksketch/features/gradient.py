@@ -414,12 +414,18 @@ def _outputs_of_interest(architecture: Architecture, row: tuple[int, ...], width
     return 1 if linear else width
 
 
+@dataclass(frozen=True)
+class _Apply:
+    """The features as a function of parameters and rows that compares by value."""
+
+    plan: GradientPlan
+
+    def __call__(self, params: GradientParams, X: Any) -> Any:
+        return SketchedMap(self.plan, params).apply(X)
+
+
 def _row_entries(plan: GradientPlan, params: GradientParams, X: Any) -> int:
     """Return a bound on the entries of a row: what the traced program has on its way."""
-
-    def features(params: GradientParams, X: Any) -> Any:
-        return SketchedMap(plan, params).apply(X)
-
     row = jax.ShapeDtypeStruct((1, X.shape[1]), X.dtype)
     with precision(X.dtype):
-        return math.ceil(cost_of(features, params, row).entries)
+        return math.ceil(cost_of(_Apply(plan), params, row).entries)

@@ -122,7 +122,7 @@ def test_compare_takes_the_methods_that_take_images(digits, monkeypatch):
     names = set(evaluate.named_methods(None, IMAGES))
     assert names == {
         "random-features", "polynomial-sketch", "nystroem", "layerwise-nystroem",
-        "ntkrf",
+        "gradient", "ntkrf",
     }  # fmt: skip
     assert "layerwise-nystroem" not in evaluate.named_methods()
     done = succeeded(

@@ -36,6 +36,7 @@ PASSING = {
     "_Part",
     "FirstGradient",
     "FullGradient",
+    "_Apply",
 }
 
 
