@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.linalg import get_blas_funcs
 
 import ntksketch as ntk
-from benchmarks import scale_exact
+from benchmarks import scale_exact, scale_flow
 from benchmarks.datasets import load, some_rows
 from benchmarks.mesh import teacher
 from benchmarks.rendering import COLOURS, markdown_table, measurements, mebibytes, number
@@ -41,6 +41,7 @@ def settings(short: bool) -> dict[str, Any]:
         "exact_rows": [20_000],
         "solver_memory": 128,
         "large_rows": 60_000,
+        "flow": [[400_000, 4096]],
         "large_components": [2048, 4096, 8192, 16384],
         "test_rows": 5000,
         "gram_rounds": 3,
@@ -56,6 +57,7 @@ def settings(short: bool) -> dict[str, Any]:
         "dask_workers": [1],
         "exact_rows": [],
         "large_rows": 0,
+        "flow": [[2000, 32]],
         "large_components": [],
         "test_rows": 200,
         "gram_rounds": 2,
@@ -82,6 +84,7 @@ def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
         {"what": "beijing", "n_rows": n, "n_components": s["beijing_components"]}
         for n in s["beijing_rows"]
     ]
+    found += scale_flow.configurations(s)
     found += scale_exact.configurations(s)
     for c in found:
         c["key"] = " ".join(str(value) for value in c.values())
@@ -93,6 +96,8 @@ def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
     n, m = configuration["n_rows"], configuration["n_components"]
     if configuration["what"] in scale_exact.MEASURES:
         return scale_exact.estimate(configuration)
+    if configuration["what"] == "flow":
+        return scale_flow.estimate(configuration)
     return 15 + 2e-11 * n * m**2 + 3e-10 * m**3
 
 
@@ -232,6 +237,7 @@ _MEASURES = {
     "synthetic": _synthetic,
     "beijing": _beijing,
     "dask": _dask,
+    "flow": scale_flow.measure,
     **scale_exact.MEASURES,
 }
 
@@ -322,7 +328,7 @@ def table(results: dict[str, Any]) -> str:
                 ],
             ),
         ]
-    parts += scale_exact.parts(results)
+    parts += [*scale_flow.parts(results), *scale_exact.parts(results)]
     return "\n\n".join(parts)
 
 
