@@ -236,10 +236,20 @@ def gaussian_products(function, xx, yy, xy):
 def kernels_of_pair(architecture, x, y, same_row):
     """NNGP and NTK of a pair of rows, layer by layer."""
     pairs = ((x, x), (y, y), (x, y))
-    xx, yy, xy = (math.fsum(a * b for a, b in zip(*pair, strict=True)) for pair in pairs)
-    ntk = 0.0
-    for layer in architecture:
-        if type(layer).__name__ == "Dense":
+    products = (math.fsum(a * b for a, b in zip(*pair, strict=True)) for pair in pairs)
+    return kernels_behind(architecture, same_row, *products, 0.0)[2:]
+
+
+def kernels_behind(layers, same_row, xx, yy, xy, ntk):
+    """NNGP of each row, NNGP and NTK of the pair, layer by layer."""
+    for layer in layers:
+        if type(layer).__name__ == "Residual":  # branches have weights of their own
+            sums = [
+                kernels_behind(branch, same_row, xx, yy, xy, ntk)
+                for branch in (layer.branch, layer.shortcut or ())
+            ]
+            xx, yy, xy, ntk = (a + b for a, b in zip(*sums, strict=True))
+        elif type(layer).__name__ == "Dense":
             weight, bias = layer.weight_std**2, layer.bias_std**2
             xx, yy, xy = (weight * s + bias for s in (xx, yy, xy))
             ntk = weight * ntk + xy  # earlier parameters, then this layer's own
@@ -261,7 +271,7 @@ def kernels_of_pair(architecture, x, y, same_row):
             xx, yy, xy = (
                 gaussian_products(function, *s) for s in ((xx, xx, xx), (yy, yy, yy), (xx, yy, xy))
             )
-    return xy, ntk
+    return xx, yy, xy, ntk
 
 
 def network_kernels(architecture, X, Y=None):

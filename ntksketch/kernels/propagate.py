@@ -7,11 +7,12 @@ activation, its dual functions in :mod:`ntksketch.kernels.activations`.
 from __future__ import annotations
 
 import functools
+import operator
 from typing import Any, NamedTuple
 
 import jax
 
-from ntksketch.architectures import Activation, Architecture, Dense, Serial
+from ntksketch.architectures import Activation, Architecture, Dense, Residual, Serial
 from ntksketch.kernels.activations import dual, dual_diagonal
 
 
@@ -63,6 +64,14 @@ def _(layer: Serial, state: Variance) -> Variance:
     for inner in layer.layers:
         state = propagate_variance(inner, state)
     return state
+
+
+@propagate.register
+@propagate_variance.register
+def _(layer: Residual, state: Any) -> Any:
+    rule = propagate if isinstance(state, Covariance) else propagate_variance
+    shortcut = state if layer.shortcut is None else rule(layer.shortcut, state)
+    return jax.tree.map(operator.add, rule(layer.branch, state), shortcut)
 
 
 def dense_variance(weight_std: Any, bias_std: Any, state: Variance) -> Variance:

@@ -7,7 +7,7 @@ from oracles import network_kernels, relu_products
 from scipy.integrate import dblquad
 
 import ntksketch as ntk
-from ntksketch import Dense, Relu, serial
+from ntksketch import Dense, Relu, residual, serial
 from ntksketch.kernels import gram
 
 KINDS = ("ntk", "nngp")
@@ -30,6 +30,10 @@ NETWORKS = {
     "two Denses": serial(Dense(1.2, 0.1), Dense(0.8, 0.3), Relu(), Dense(), Dense(0.5)),
     "one Dense": Dense(0.5, 0.2),
     "zero weights": serial(Dense(), Relu(), Dense(0.0, 0.7), Relu(), Dense()),
+    "sum": serial(Dense(), residual(Relu(), Dense(1.1, 0.2)), Relu(), Dense()),
+    "sum of branches": serial(
+        residual(Dense(), Relu(), Dense(), shortcut=Dense(0.7, 0.1)), Relu(), Dense()
+    ),
     "all zero": serial(Dense(0.0), Relu(), Dense()),
 }
 SOME = ("mlp(2)", "mlp(3), bias", "two Denses")  # in float32: zonal, not zonal, not zonal

@@ -63,13 +63,6 @@ NETWORKS = {
     "flat input": (serial(Flatten(), Dense(bias_std=0.2), Relu(), Dense()), IMAGE),
 }  # fmt: skip
 
-# The exact kernel adds branches on pixels alone: a row is then a signal of one step.
-WITH_KERNELS = {
-    "sum": serial(
-        Input((1, 4)), Dense(), residual(Relu(), Dense(bias_std=0.3)), Relu(), Flatten(), Dense()
-    )
-}
-
 
 def rows_for(name, n=3, seed=0, dtype=np.float64):
     shape = NETWORKS[name][1]

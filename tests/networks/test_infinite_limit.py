@@ -6,7 +6,7 @@ import os
 import jax
 import numpy as np
 import pytest
-from network_table import NETWORKS, WITH_KERNELS, rows_for
+from network_table import NETWORKS, rows_for
 
 import ntksketch as ntk
 
@@ -18,7 +18,7 @@ WIDTH_BIAS = 2  # allowance for finite width, in units of sqrt(K(x, x) K(y, y)) 
 def assert_tends_to_the_kernel(name, kind, init, seed, width, n_draws, n_outputs):
     architecture = NETWORKS[name][0]
     X = rows_for(name, seed=seed)
-    K = ntk.kernel(WITH_KERNELS.get(name, architecture), X, kind=kind)
+    K = ntk.kernel(architecture, X, kind=kind)
     found = ntk.monte_carlo_kernel(
         architecture,
         X.astype(np.float32),
@@ -82,6 +82,28 @@ def test_the_error_falls_with_the_root_of_the_width(depth, bias_std, seed):
         errors.append(np.sqrt(np.mean(squares)))
     slope = np.polyfit(np.log(widths), np.log(errors), 1)[0]
     assert abs(slope + 0.5) <= 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bias_std", [0.0, 0.3])
+@pytest.mark.parametrize("init", ["gaussian", "orthogonal"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "rnn"])
+def test_wide_networks(name, init, bias_std):
+    architecture, width = {
+        "mlp": (ntk.mlp(2, bias_std=bias_std), 4096),
+        "cnn": (ntk.cnn(2, bias_std=bias_std), 512),
+        "rnn": (ntk.rnn(1, bias_std=bias_std), 512),
+    }[name]
+    X = rows_for(name, n=4)
+    K = ntk.kernel(architecture, X)
+    found = ntk.monte_carlo_kernel(
+        architecture, X.astype(np.float32), width=width, n_draws=4, init=init, random_state=0
+    )
+    bound = np.sqrt(np.outer(K.diagonal(), K.diagonal()))
+    # four draws: quantiles of Student's distribution are wider than those of the normal one
+    allowance = 3 * N_ERRORS * found.standard_error + WIDTH_BIAS * bound / width
+    assert np.all(np.abs(found.mean - K) <= allowance)
+    assert np.all(found.standard_error <= 0.03 * bound)
 
 
 @pytest.mark.parametrize("kind", ["ntk", "nngp"])
