@@ -75,10 +75,11 @@ class ImageCase(NamedTuple):
     recurrent: bool = False
 
     def with_hidden(self, n: int) -> Method:
-        """Return the method with as many hidden components or units, if it has any."""
-        for name in ("hidden_components", "width"):
-            if hasattr(self.method, name):
-                return replace(self.method, **{name: n})
+        """Return the method with as many hidden components, or an eighth of it in units."""
+        if hasattr(self.method, "hidden_components"):
+            return replace(self.method, hidden_components=n)
+        if hasattr(self.method, "width"):
+            return replace(self.method, width=max(n // 8, 1))
         return self.method
 
 
