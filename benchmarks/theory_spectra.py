@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import eval_legendre
+from scipy.special import eval_legendre, roots_legendre
 
 import ntksketch as ntk
 from benchmarks.datasets import load, normalised
@@ -69,7 +69,7 @@ def funk_hecke(function: Callable[[NDArray], NDArray], degrees: list[int]) -> ND
 
 @functools.cache
 def _nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return np.polynomial.legendre.leggauss(_QUADRATURE)
+    return roots_legendre(_QUADRATURE)
 
 
 def regression(settings: dict[str, Any]) -> dict[str, Any]:
