@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 import ntksketch as ntk
 from benchmarks.theory_networks import Function, mean_and_error
 from benchmarks.timing import Stages
-from ntksketch.diagnostics import exact_ridge
 
 _RATES = 0.9, 0.999  # of the averages of Kingma and Ba (2015), arXiv:1412.6980
 _SMALL = 1e-8
@@ -39,29 +38,23 @@ def bound(n: int, dim: int, order: int) -> float:
 
 def sparse_parity(settings: dict[str, Any]) -> dict[str, Any]:
     """Return squared errors on test rows of kernel ridge and of a trained network."""
-    s, stages = settings, Stages()
-    sizes, depth = s["sizes"], s["depth"]
-    errors: dict[str, list[list[float]]] = {"kernel": [], "network": []}
-    chosen: dict[str, list[list[float]]] = {"kernel": [], "network": []}
+    s, stages, fits = settings, Stages(), {"kernel": _kernel_ridge, "network": _network}
+    shape = s["draws"], len(s["sizes"])
+    errors, chosen = ({name: np.empty(shape) for name in fits} for _ in range(2))
+    last = s["test_rows"] + s["held_out"]
     for seed in range(s["draws"]):
-        total = max(sizes) + s["held_out"] + s["test_rows"]
-        X, y = parity(total, s["dim"], s["order"], seed)
-        held, test = slice(0, s["held_out"]), slice(s["held_out"], s["held_out"] + s["test_rows"])
-        X_rest, y_rest = X[test.stop :], y[test.stop :]
-        for kept in (*errors.values(), *chosen.values()):
-            kept.append([])
-        for n in sizes:
-            parts = (X_rest[:n], y_rest[:n]), (X[held], y[held]), (X[test], y[test])
-            for name, fit in (("kernel", _kernel_ridge), ("network", _network)):
+        X, y = parity(last + max(s["sizes"]), s["dim"], s["order"], seed)
+        for j, n in enumerate(s["sizes"]):
+            parts = slice(last, last + n), slice(s["test_rows"], last), slice(s["test_rows"])
+            rows = [(X[part], y[part]) for part in parts]
+            for name, fit in fits.items():
                 with stages(name):
-                    error, choice = fit(*parts, depth, s, seed)
-                errors[name][-1].append(error)
-                chosen[name][-1].append(choice)
+                    errors[name][seed, j], chosen[name][seed, j] = fit(*rows, s, seed)
     return {
-        "sizes": sizes,
-        "errors": {k: [mean_and_error(e) for e in np.transpose(v)] for k, v in errors.items()},
-        "chosen": chosen,
-        "bounds": [bound(n, s["dim"], s["order"]) for n in sizes],
+        "sizes": s["sizes"],
+        "errors": {name: [mean_and_error(e) for e in each.T] for name, each in errors.items()},
+        "chosen": {name: each.tolist() for name, each in chosen.items()},
+        "bounds": [bound(n, s["dim"], s["order"]) for n in s["sizes"]],
         "seconds": dict(stages),
     }
 
@@ -69,15 +62,19 @@ def sparse_parity(settings: dict[str, Any]) -> dict[str, Any]:
 Rows = tuple[NDArray, NDArray]
 
 
+def _architecture(settings: dict[str, Any]) -> ntk.Architecture:
+    """Return the network; without biases its kernel would have no odd part above the first."""
+    return ntk.mlp(settings["depth"], bias_std=1.0)
+
+
 def _kernel_ridge(
-    train: Rows, held: Rows, test: Rows, depth: int, settings: dict[str, Any], seed: int
+    train: Rows, held: Rows, test: Rows, settings: dict[str, Any], seed: int
 ) -> tuple[float, float]:
-    """Return the test error of exact kernel ridge and its penalty, chosen on held-out rows."""
-    X, kernel = train[0].astype(np.float64), _architecture(depth)
+    """Solve exact kernel ridge; return the test error, and the penalty held-out rows choose."""
+    X, kernel = train[0].astype(np.float64), _architecture(settings)
     eigenvalues, vectors = np.linalg.eigh(ntk.kernel(kernel, X))
-    rotated = vectors.T @ train[1]
     alphas = np.array(settings["alphas"]) * eigenvalues.mean()
-    shrunk = rotated / (np.maximum(eigenvalues, 0) + alphas[:, None])
+    shrunk = (vectors.T @ train[1]) / (np.maximum(eigenvalues, 0) + alphas[:, None])
     duals = vectors @ shrunk.T
     errors = [
         np.mean((ntk.kernel(kernel, rows.astype(np.float64), X) @ duals - y[:, None]) ** 2, axis=0)
@@ -87,71 +84,65 @@ def _kernel_ridge(
     return float(errors[1][best]), float(settings["alphas"][best])
 
 
-def _architecture(depth: int) -> ntk.Architecture:
-    """Return the network; without biases its kernel would have no odd part of any order."""
-    return ntk.mlp(depth, bias_std=1.0)
-
-
-@functools.cache
-def _function(depth: int) -> Function:
-    architecture = _architecture(depth)
-    return functools.partial(ntk.apply_network, architecture, parameterization="standard")
-
-
 def _network(
-    train: Rows, held: Rows, test: Rows, depth: int, settings: dict[str, Any], seed: int
+    train: Rows, held: Rows, test: Rows, settings: dict[str, Any], seed: int
 ) -> tuple[float, float]:
-    """Return the test error of a network trained by Adam, and its epochs, chosen on held-out rows.
-    """
-    s = settings
-    f = _function(depth)
+    """Train by Adam; return the test error, and the epochs that held-out rows choose."""
+    s, architecture, rng = settings, _architecture(settings), np.random.default_rng(seed)
+    f = functools.partial(ntk.apply_network, architecture, parameterization="standard")
     params = ntk.init_network(
-        _architecture(depth),
+        architecture,
         jax.random.key(seed),
         s["width"],
         input_shape=s["dim"],
         parameterization="standard",
     )
-    X, y = (jnp.asarray(a, jnp.float32) for a in train)
-    state = params, jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params)
-    best, rng = (math.inf, math.inf, 0), np.random.default_rng(seed)
-    count = 0
-    epoch_steps = max(len(X) // s["batch"], 1)
+    state = AdamState(params, *(jax.tree.map(jnp.zeros_like, params) for _ in range(2)), 0)
+    X, y = (jnp.asarray(part, jnp.float32) for part in train)
+    whole = len(X) // s["batch"] * s["batch"] or len(X)  # rows in batches of one size
+    batch, best = min(s["batch"], len(X)), (math.inf, math.inf, 0)
     for epoch in range(s["epochs"]):
-        order = rng.permutation(len(X))[: epoch_steps * s["batch"]].reshape(epoch_steps, -1)
-        state = _epoch(f, state, X, y, order, count, s["rate"], s["decay"])
-        count += epoch_steps
-        held_error, test_error = (
-            float(np.mean((np.asarray(f(state[0], rows))[:, 0] - targets) ** 2))
+        order = rng.permutation(len(X))[:whole].reshape(-1, batch)
+        state = adam_epoch(f, state, X, y, order, s["rate"], s["decay"])
+        errors = [
+            float(np.mean((np.asarray(f(state.params, rows))[:, 0] - targets) ** 2))
             for rows, targets in (held, test)
-        )
-        if held_error < best[0]:
-            best = held_error, test_error, epoch + 1
-        if held_error < s["enough"]:
+        ]
+        best = min(best, (*errors, epoch + 1), key=lambda found: found[0])
+        if errors[0] < s["enough"]:
             break
     return best[1], best[2]
 
 
+class AdamState(NamedTuple):
+    """Parameters, running means of gradients and of their squares, and the number of steps."""
+
+    params: Any
+    first: Any
+    second: Any
+    count: Any
+
+
 @functools.partial(jax.jit, static_argnums=0)
-def _epoch(f: Any, state: Any, X: Any, y: Any, order: Any, count: Any, rate: Any, decay: Any) -> Any:
+def adam_epoch(
+    f: Function, state: AdamState, X: Any, y: Any, order: Any, rate: Any, decay: Any
+) -> AdamState:
+    """Take a step of Adam on the squared error for each row of `order`, a batch of numbers."""
+
     def loss(params: Any, rows: Any) -> Any:
         return jnp.mean((f(params, X[rows])[:, 0] - y[rows]) ** 2)
 
-    def step(carry: Any, rows: Any) -> Any:
-        (params, first, second), count = carry
-        gradient = jax.grad(loss)(params, rows)
-        count = count + 1
-        first = jax.tree.map(lambda m, g: _RATES[0] * m + (1 - _RATES[0]) * g, first, gradient)
-        second = jax.tree.map(lambda v, g: _RATES[1] * v + (1 - _RATES[1]) * g**2, second, gradient)
-        scales = [1 / (1 - r ** count.astype(jnp.float32)) for r in _RATES]
-        params = jax.tree.map(
-            lambda p, m, v: p * (1 - rate * decay)
-            - rate * m * scales[0] / (jnp.sqrt(v * scales[1]) + _SMALL),
-            params,
-            first,
-            second,
-        )
-        return ((params, first, second), count), None
+    def step(state: AdamState, rows: Any) -> tuple[AdamState, None]:
+        gradient, count = jax.grad(loss)(state.params, rows), state.count + 1
+        a, b = _RATES
+        first = jax.tree.map(lambda m, g: a * m + (1 - a) * g, state.first, gradient)
+        second = jax.tree.map(lambda v, g: b * v + (1 - b) * g**2, state.second, gradient)
 
-    (state, _), _ = jax.lax.scan(step, (state, jnp.asarray(count, jnp.int32)), order)
-    return state
+        def moved(p: Any, m: Any, v: Any) -> Any:
+            scaled = m / (1 - a**count) / (jnp.sqrt(v / (1 - b**count)) + _SMALL)
+            return p * (1 - rate * decay) - rate * scaled  # Loshchilov and Hutter (2019)
+
+        params = jax.tree.map(moved, state.params, first, second)
+        return AdamState(params, first, second, count), None
+
+    return jax.lax.scan(step, state._replace(count=jnp.asarray(state.count)), order)[0]
