@@ -24,14 +24,14 @@ _MEASURES = {
     "parity": sparse_parity,
 }
 _SECONDS = {  # on two quiet cores
-    "convergence": 15,
-    "initialisation": 60,
+    "convergence": 10,
+    "initialisation": 40,
     "drift 1": 60,
-    "drift 2": 60,
-    "closed form": 150,
-    "spectra": 40,
-    "regression": 40,
-    "mnist": 120,
+    "drift 2": 40,
+    "closed form": 300,
+    "spectra": 20,
+    "regression": 30,
+    "mnist": 200,
     "parity": 180,
 }
 
@@ -46,7 +46,7 @@ def settings(short: bool) -> dict[str, Any]:
         "drift 1": _widths(1, powers, rows=64, draws=5) | {"steps": 1000},
         "drift 2": _widths(2, powers[:5], rows=64, draws=4) | {"steps": 300},
         "closed form": _widths(1, [64, 256, 1024, 4096], rows=256, draws=3)
-        | {"test_rows": 300, "times": [2**k for k in range(11)]},
+        | {"test_rows": 300, "times": [2**k for k in range(12)]},
         "spectra": {"depths": [1, 2, 3], "c": 1.0, "fitted": [32, 256]},
         "regression": {
             "data": ["digits", "california", "protein"],
@@ -56,9 +56,9 @@ def settings(short: bool) -> dict[str, Any]:
             "widths": [2.0 ** (k / 2) for k in range(-6, 5)],
         },
         "mnist": {
-            "rows": 3000,
+            "rows": 2000,
             "depth": 1,
-            "width": 1024,
+            "width": 4096,
             "steps": 200,
             "n_components": 1024,
             "methods": ["auto", "gegenbauer", "random-features", "polynomial-sketch"],
