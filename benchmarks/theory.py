@@ -53,7 +53,7 @@ def settings(short: bool) -> dict[str, Any]:
             "rows": 1000,
             "test_rows": 1000,
             "depth": 2,
-            "widths": [2.0 ** (k / 2) for k in range(-6, 5)],
+            "widths": [2.0 ** (k / 2) for k in range(-10, 3)],
         },
         "mnist": {
             "rows": 2000,

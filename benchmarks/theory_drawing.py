@@ -50,7 +50,7 @@ def _widths(results: dict[str, Any]) -> str:
         if one := _one(results, key):
             s, m = one
             for init, found in m["inits"].items():
-                name = f"error, depth {s['depth']}, {init}"
+                name = f"error, depth {s['depth']}, {init} weights"
                 columns[name] = _cells(m["widths"], found["errors"], found["slope"])
             notes.append(f"depth {s['depth']}: {s['draws']} draws, {s['rows']} rows")
     for key in ("drift 1", "drift 2"):
@@ -265,8 +265,8 @@ def _line(axes: Any, x: Any, values: list[dict[str, Any]], style: str, **options
 
 
 def _guide(axes: Any, widths: list[int], start: float, power: float, label: str) -> None:
-    widths = np.array([widths[0], widths[-1]], float)
-    axes.plot(widths, start * (widths / widths[0]) ** power, "--", color="#999999", label=label)
+    ends = np.array([widths[0], widths[-1]], float)
+    axes.plot(ends, start * (ends / ends[0]) ** power, "--", color="#999999", label=label)
 
 
 def _log_log(axes: Any, title: str, x: str, y: str) -> None:
@@ -275,7 +275,7 @@ def _log_log(axes: Any, title: str, x: str, y: str) -> None:
 
 def _draw_convergence(axes: Any, s: Any, m: Any, results: Any) -> None:
     found = m["inits"]["gaussian"]
-    label = f"one network: {plus_minus(found['slope'])}"
+    label = f"one network: exponent {plus_minus(found['slope'])}"
     _line(axes, m["widths"], found["errors"], "o-", color=_BLUE, label=label)
     mean = f"mean of {s['draws']}"
     axes.plot(m["widths"], found["errors_of_mean"], "s:", color=_ORANGE, label=mean)
@@ -285,7 +285,7 @@ def _draw_convergence(axes: Any, s: Any, m: Any, results: Any) -> None:
 
 def _draw_initialisation(axes: Any, s: Any, m: Any, results: Any) -> None:
     for colour, (init, found) in zip(_SHADES, m["inits"].items(), strict=False):
-        label = f"{init}: {plus_minus(found['slope'])}"
+        label = f"{init}: exponent {plus_minus(found['slope'])}"
         _line(axes, m["widths"], found["errors"], "o-", color=colour, label=label)
     start = m["inits"]["gaussian"]["errors"][0]["mean"]
     _guide(axes, m["widths"], start, -0.5, "width^(-1/2)")
@@ -295,7 +295,7 @@ def _draw_initialisation(axes: Any, s: Any, m: Any, results: Any) -> None:
 def _draw_drift(axes: Any, s: Any, m: Any, results: Any) -> None:
     pairs = [one for key in ("drift 1", "drift 2") if (one := _one(results, key))]
     for colour, (s_, m_) in zip(_SHADES, pairs, strict=False):
-        label = f"depth {s_['depth']}: {plus_minus(m_['slope'])}"
+        label = f"depth {s_['depth']}: exponent {plus_minus(m_['slope'])}"
         _line(axes, m_["widths"], m_["changes"], "o-", color=colour, label=label)
     _guide(axes, m["widths"], m["changes"][0]["mean"], -0.5, "width^(-1/2), the bound")
     _log_log(axes, "Change of the NTK in training", "width", "relative change")
@@ -317,7 +317,7 @@ def _draw_spectra(axes: Any, s: Any, m: Any, results: Any) -> None:
         values = np.array(found["eigenvalues"])
         degrees = np.arange(len(values))
         shown = (degrees > 0) & (degrees % 2 == 0)
-        label = f"{name}: {found['exponents']['even']:.2f}"
+        label = f"{name}: exponent {found['exponents']['even']:.2f}"
         axes.plot(degrees[shown], values[shown], color=colour, label=label)
     _log_log(axes, "Eigenvalues on the sphere, d = 3", "degree (even)", "eigenvalue")
 

@@ -46,10 +46,10 @@ def sparse_parity(settings: dict[str, Any]) -> dict[str, Any]:
         X, y = parity(last + max(s["sizes"]), s["dim"], s["order"], seed)
         for j, n in enumerate(s["sizes"]):
             parts = slice(last, last + n), slice(s["test_rows"], last), slice(s["test_rows"])
-            rows = [(X[part], y[part]) for part in parts]
+            train, held, test = ((X[part], y[part]) for part in parts)
             for name, fit in fits.items():
                 with stages(name):
-                    errors[name][seed, j], chosen[name][seed, j] = fit(*rows, s, seed)
+                    errors[name][seed, j], chosen[name][seed, j] = fit(train, held, test, s, seed)
     return {
         "sizes": s["sizes"],
         "errors": {name: [mean_and_error(e) for e in each.T] for name, each in errors.items()},
@@ -97,7 +97,8 @@ def _network(
         input_shape=s["dim"],
         parameterization="standard",
     )
-    state = AdamState(params, *(jax.tree.map(jnp.zeros_like, params) for _ in range(2)), 0)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    state = AdamState(params, zeros, zeros, 0)
     X, y = (jnp.asarray(part, jnp.float32) for part in train)
     whole = len(X) // s["batch"] * s["batch"] or len(X)  # rows in batches of one size
     batch, best = min(s["batch"], len(X)), (math.inf, math.inf, 0)

@@ -83,7 +83,7 @@ def regression(settings: dict[str, Any]) -> dict[str, Any]:
         data = normalised(load(name)).first(settings["rows"], settings["test_rows"])
         X, X_test = data.X_train.astype(np.float64), data.X_test.astype(np.float64)
         target = ntk.zonal.ntk(settings["depth"])
-        chosen = {"NTK": (target, None, 0.0)}
+        chosen: dict[str, Any] = {"NTK": (target, None, 0.0)}
         for kind, gamma in _GAMMAS.items():
             chosen[kind] = _closest(ntk.kernel(target, X), X, gamma, settings["widths"])
         predictions = {}

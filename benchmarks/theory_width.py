@@ -37,7 +37,7 @@ def convergence(settings: dict[str, Any]) -> dict[str, Any]:
             mean[j] += empirical / s["draws"]
         found[init] = {
             "errors": [mean_and_error(column) for column in errors.T],
-            "errors_of_mean": [relative(each, K) for each in mean],
+            "errors_of_mean": [relative(mean[j], K) for j in range(len(mean))],
             "slope": slope(s["widths"], errors),
         }
     return {"widths": s["widths"], "inits": found}
