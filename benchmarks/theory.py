@@ -25,14 +25,14 @@ _MEASURES = {
 }
 _SECONDS = {  # on two quiet cores
     "convergence": 10,
-    "initialisation": 40,
+    "initialisation": 70,
     "drift 1": 60,
     "drift 2": 40,
     "closed form": 300,
     "spectra": 20,
     "regression": 30,
     "mnist": 200,
-    "parity": 180,
+    "parity": 150,
 }
 
 
@@ -41,7 +41,7 @@ def settings(short: bool) -> dict[str, Any]:
     powers = [2**k for k in range(6, 14)]  # 64 ... 8,192
     full = {
         "convergence": _widths(1, powers, rows=16, draws=20) | {"inits": ["gaussian"]},
-        "initialisation": _widths(3, powers[:5], rows=16, draws=8)
+        "initialisation": _widths(3, powers[:5], rows=16, draws=16)
         | {"inits": ["gaussian", "orthogonal"]},
         "drift 1": _widths(1, powers, rows=64, draws=5) | {"steps": 1000},
         "drift 2": _widths(2, powers[:5], rows=64, draws=4) | {"steps": 300},
@@ -64,7 +64,7 @@ def settings(short: bool) -> dict[str, Any]:
             "methods": ["auto", "gegenbauer", "random-features", "polynomial-sketch"],
         },
         "parity": {
-            "sizes": [500, 1000, 2000],
+            "sizes": [500, 1000, 1500, 2000, 4000],
             "dim": 50,
             "order": 3,
             "draws": 3,

@@ -78,7 +78,8 @@ def _initialisation(s: dict[str, Any], m: dict[str, Any]) -> list[Claim]:
     inits = m["inits"]
     parts = [
         f"{name} weights: exponent {plus_minus(found['slope'])}, error "
-        f"{found['errors'][-1]['mean']:.1%}, of the mean over {s['draws']} draws {found['errors_of_mean'][-1]:.1%}"
+        f"{found['errors'][-1]['mean']:.1%}, of the mean over {s['draws']} draws "
+        f"{found['errors_of_mean'][-1]:.1%}"
         for name, found in inits.items()
     ]
     misses = [
