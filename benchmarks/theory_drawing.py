@@ -281,6 +281,7 @@ def _draw_convergence(axes: Any, s: Any, m: Any, results: Any) -> None:
     axes.plot(m["widths"], found["errors_of_mean"], "s:", color=_ORANGE, label=mean)
     _guide(axes, m["widths"], found["errors"][0]["mean"], -0.5, "width^(-1/2)")
     _log_log(axes, "NTK against the infinite one", "width", "relative error")
+    axes.set_ylim(top=4 * found["errors"][0]["mean"])  # room for the legend
 
 
 def _draw_initialisation(axes: Any, s: Any, m: Any, results: Any) -> None:
@@ -308,7 +309,7 @@ def _draw_closed_form(axes: Any, s: Any, m: Any, results: Any) -> None:
     for width, shade in zip(m["widths"][1:-1], ("#a9cbe6", "#6aa5d6"), strict=False):
         values = m["errors"]["exact kernel"][m["widths"].index(width)]
         _line(axes, m["times"], values, "o-", color=shade, label=f"exact kernel, {width:,}")
-    axes.axhline(0.05, linestyle="--", color="#999999")
+    axes.axhline(0.05, linestyle="--", color="#999999", label="5 %")
     _log_log(axes, "Closed form of a trained network", "steps", "relative error, test outputs")
 
 
@@ -344,8 +345,8 @@ def _draw_mnist(axes: Any, s: Any, m: Any, results: Any) -> None:
     axes.invert_yaxis()
     axes.margins(x=0.25)
     axes.plot([], [], " ", label=f"network: {m['found']['network']['accuracy']:.2%}")
-    title = "MNIST 0/1: difference from the network, accuracy"
-    axes.set(title=title, xlabel="relative difference of test outputs")
+    xlabel = "relative difference of test outputs; accuracy"
+    axes.set(title="MNIST 0/1 next to the trained network", xlabel=xlabel)
 
 
 def _draw_parity(axes: Any, s: Any, m: Any, results: Any) -> None:
