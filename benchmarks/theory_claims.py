@@ -200,8 +200,9 @@ def _mnist(s: dict[str, Any], m: dict[str, Any]) -> list[Claim]:
             "Features of the NTK stand in for a trained network as the exact kernel does (MNIST, "
             "0 against 1)",
             "Zandieh et al. (2021), arXiv:2106.07880; Lee et al. (2019), arXiv:1902.06720",
-            f"accuracy: network of width {s['width']:,} {network['accuracy']:.2%}, {s['n_components']:,} features "
-            f"{ours['accuracy']:.2%}, exact kernel {exact['accuracy']:.2%}; same label as the "
+            f"accuracy: network of width {s['width']:,} {network['accuracy']:.2%}, "
+            f"{s['n_components']:,} features {ours['accuracy']:.2%}, exact kernel "
+            f"{exact['accuracy']:.2%}; same label as the "
             f"network {ours['same_labels']:.2%}; outputs differ from the network's by "
             f"{ours['error']:.1%} (exact kernel: {exact['error']:.1%})",
             "; ".join(misses),
