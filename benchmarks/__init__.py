@@ -17,6 +17,7 @@ NAMES = (  # the shortest first
     "imports",
     "sparse",
     "pixels",
+    "theory",
     "speed",
     "uci",
     "ucr",

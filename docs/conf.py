@@ -14,6 +14,7 @@ BENCHMARKS = (
     "frontier",
     "cifar10",
     "pixels",
+    "theory",
     "uci",
     "ucr",
     "sparse",
