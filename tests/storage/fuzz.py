@@ -56,6 +56,11 @@ FILES = {
         ntk.cnn(2, 2, shape=(saved.ROWS.shape[1], 1)),
         n_components=8,
     ),
+    "gradients": lambda: saved.features(
+        ntk.GradientFeatures(width=4),
+        ntk.cnn(2, 2, pooling=2, bias_std=0.2, shape=(saved.ROWS.shape[1], 1)),
+        n_components=8,
+    ),
     "ridge": lambda: ntk.StreamingRidge([0.1, 1.0]).fit(saved.ROWS, saved.TARGETS),
 }
 
