@@ -248,18 +248,6 @@ CHECKS = {
 # (reads nouns as verbs), ES01 and SA01 (a section with nothing to say), PR08 and PR09 (descriptions
 # start with a symbol and end with a formula), RT02 (names of single return values), YD01.
 
-WITHOUT_EXAMPLE = {
-    "Activation",  # abstract
-    "Architecture",  # abstract
-    "Serial",  # made by serial, which has one
-    "ZonalKernel",  # made by zonal.ntk and zonal.nngp, which have one
-    "KernelErrorReport",  # made by check_features, which has one
-    "KernelRidgeSolution",  # made by solve_kernel_ridge, which has one
-    "MonteCarloKernel",  # made by monte_carlo_kernel, which has one
-    "Source",  # made by open_source, which has one
-    "SourceError",  # raised by sources
-}
-
 # Dataclasses that functions return list attributes, every field, in place of parameters.
 RESULTS = {"KernelCost", "KernelErrorReport", "KernelRidgeSolution", "MonteCarloKernel"}
 
@@ -315,8 +303,7 @@ def test_the_docstring_check_sees_faults():
 @pytest.mark.parametrize("dotted", list(public_objects()))
 def test_docstring_of_public_object(dotted):
     name = dotted.rpartition(".")[2]
-    exempt = {"EX01"} if name in WITHOUT_EXAMPLE else set()
-    exempt |= {"PR01"} if name in RESULTS else set()
+    exempt = {"PR01"} if name in RESULTS else set()
     assert complaints(dotted, CHECKS - exempt) == []
 
 

@@ -11,7 +11,14 @@ from ntksketch.architectures.layers import Architecture, set_real
 
 
 class Activation(Architecture):
-    """Base class of the functions applied to every unit."""
+    """Base class of the functions applied to every unit.
+
+    Examples
+    --------
+    >>> import ntksketch as ntk
+    >>> isinstance(ntk.Gelu(), ntk.Activation), isinstance(ntk.Dense(), ntk.Activation)
+    (True, False)
+    """
 
 
 class Rectifier(Activation):

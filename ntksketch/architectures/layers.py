@@ -27,6 +27,15 @@ class Architecture:
     """Base class of everything that describes a network: a layer or a composition of layers.
 
     Instances are frozen, hashable and compare by value.
+
+    Examples
+    --------
+    >>> import ntksketch as ntk
+    >>> network = ntk.mlp(depth=1)
+    >>> isinstance(network, ntk.Architecture), isinstance(ntk.Relu(), ntk.Architecture)
+    (True, True)
+    >>> network == ntk.serial(ntk.Dense(), ntk.Relu(), ntk.Dense())
+    True
     """
 
     def __repr__(self) -> str:
@@ -93,6 +102,13 @@ class Serial(Architecture):
     ----------
     layers : tuple of Architecture
         At least one layer; compositions inside are flattened.
+
+    Examples
+    --------
+    >>> import ntksketch as ntk
+    >>> network = ntk.mlp(depth=1)
+    >>> len(network), [type(layer).__name__ for layer in network]
+    (3, ['Dense', 'Relu', 'Dense'])
     """
 
     layers: tuple[Architecture, ...]

@@ -22,7 +22,19 @@ _SAMPLE_BYTES = 2**20  # of each of the three places that a fingerprint looks at
 
 
 class SourceError(ValueError):
-    """A source, or something in it, cannot be used; the message says where and what to do."""
+    """A source, or something in it, cannot be used; the message says where and what to do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntksketch as ntk
+    >>> source = ntk.data.open_source(np.array([[1.0], [np.nan]]))
+    >>> try:
+    ...     source.read(0, 2)
+    ... except ntk.data.SourceError as error:
+    ...     print("row 1" in str(error))
+    True
+    """
 
 
 class Block(NamedTuple):
@@ -78,6 +90,14 @@ class Source:
         Numbers of rows and columns; None for the rows of an iterable of unknown length.
     dtype : dtype
         float32 if that is what is stored, else float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntksketch as ntk
+    >>> source = ntk.data.open_source(np.ones((6, 2), np.float32), targets=np.arange(6))
+    >>> isinstance(source, ntk.data.Source), source.shape, source.dtype, source.has_targets
+    (True, (6, 2), dtype('float32'), True)
     """
 
     def __init__(

@@ -30,6 +30,16 @@ class ExactRidge:
         left.
     degrees_of_freedom : float
         Trace of the hat matrix at the penalty chosen, intercept included.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntksketch.diagnostics import exact_ridge
+    >>> ridge = exact_ridge(np.eye(2), [1.0, 3.0], alphas=1.0)
+    >>> ridge.dual_coef, ridge.intercept
+    (array([-0.5,  0.5]), 2.0)
+    >>> ridge.predict([[1.0, 0.0]])
+    array([1.5])
     """
 
     dual_coef: NDArray[np.float64]

@@ -72,6 +72,16 @@ class RidgeError:
     prediction_gap : Estimate
         Distance between the predictions of exact kernel ridge and of ridge on the features on
         held-out rows, relative to the norm of the exact ones.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntksketch as ntk
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> features = ntk.NTKFeatures(n_components=64, random_state=0).fit(X)
+    >>> (ridge,) = ntk.check_features(features, X, alphas=[0.1]).ridges
+    >>> ridge.alpha, bool(0 < ridge.statistical_dimension.value < 40)
+    (0.1, True)
     """
 
     alpha: float
@@ -106,6 +116,16 @@ class KernelErrorReport:
         relative to that of K; None where no series was cut off.
     ridges : tuple of RidgeError
         One for each penalty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntksketch as ntk
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> features = ntk.NTKFeatures(method="random-features", n_components=64, random_state=0)
+    >>> report = ntk.check_features(features.fit(X), X)
+    >>> report.n_components, report.n_rows, 0 < report.frobenius.value < 1
+    (64, 40, True)
     """
 
     description: str

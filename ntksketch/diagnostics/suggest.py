@@ -37,6 +37,16 @@ class ComponentsSuggestion:
         Numbers of components tried and the errors measured.
     extrapolated : bool
         Whether the suggestion lies beyond the pilots.
+
+    Examples
+    --------
+    >>> from ntksketch.diagnostics import ComponentsSuggestion, Estimate
+    >>> pilots = ((64, Estimate(0.2, 0.02)), (256, Estimate(0.1, 0.01)))
+    >>> print(ComponentsSuggestion(1024, (700, 1500), 0.05, Estimate(-0.5, 0.1), pilots, True))
+    1024 components for a relative error of 0.05 (90 % interval 700 to 1500, beyond the pilot runs)
+      error ~ n_components ^ -0.5 ± 0.1
+            64 components: error 0.2 ± 0.02
+           256 components: error 0.1 ± 0.01
     """
 
     n_components: int

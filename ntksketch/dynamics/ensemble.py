@@ -21,6 +21,14 @@ class EnsembleMoments(NamedTuple):
         Mean at each row.
     cov : ndarray of shape (q, q) or (n_times, q, q), float64
         Covariance between rows, the same for each target.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntksketch as ntk
+    >>> moments = ntk.ensemble_moments(2 * np.eye(2), np.eye(2), [1.0, 3.0], np.inf)
+    >>> moments.mean, bool(abs(moments.cov).max() < 1e-12)
+    (array([1., 3.]), True)
     """
 
     mean: NDArray[np.float64]

@@ -50,6 +50,15 @@ class GramStatistics:
         Machine epsilon of the least precise products that went in.
     penalty : Penalty or None
         The quadratic penalty of the coefficients; None is the sum of their squares.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntksketch.linear import GramAccumulator
+    >>> rows, targets = np.array([[1.0, 2.0], [3.0, 2.0]]), np.array([1.0, 5.0])
+    >>> stats = GramAccumulator().update(rows, targets).finalise()
+    >>> stats.z_mean, stats.gram.tolist(), stats.moment.tolist()
+    (array([2., 2.]), [[2.0, 0.0], [0.0, 0.0]], [[4.0], [0.0]])
     """
 
     total_weight: float

@@ -35,6 +35,14 @@ class SolveStatus:
         The outcome.
     cause, remedy : str
         Why, and what to do about it; empty for "ok".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntksketch.linear import GramAccumulator, solve_ridge
+    >>> stats = GramAccumulator().update(np.eye(3), np.arange(3.0)).finalise()
+    >>> print(solve_ridge(stats, alpha=0.1).status)
+    ok
     """
 
     kind: Literal["ok", "ill-conditioned", "singular"] = "ok"
@@ -68,6 +76,15 @@ class RidgeSolution:
         Largest eigenvalue of the Gram matrix; a lower estimate after a Cholesky solve.
     status : SolveStatus
         Outcome of the least certain of the solves.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntksketch.linear import GramAccumulator, ridge_path
+    >>> stats = GramAccumulator().update(np.array([[-1.0], [1.0]]), np.array([1.0, 5.0])).finalise()
+    >>> solution = ridge_path(stats, alphas=[0.0, 2.0])
+    >>> solution.coef.ravel().round(6), solution.degrees_of_freedom.round(6)
+    (array([2., 1.]), array([2. , 1.5]))
     """
 
     alphas: NDArray[np.float64]

@@ -32,6 +32,14 @@ class MonteCarloKernel:
         The mean.
     standard_error : ndarray of shape (n, p)
         Standard errors of its entries, from the spread of the draws.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntksketch as ntk
+    >>> found = ntk.monte_carlo_kernel(ntk.mlp(depth=1), np.eye(2), width=64, n_draws=5)
+    >>> found.mean.shape, bool((found.standard_error > 0).all())
+    ((2, 2), True)
     """
 
     mean: NDArray[np.float64]

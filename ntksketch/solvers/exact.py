@@ -56,6 +56,15 @@ class KernelRidgeSolution:
         Intercepts b; zero where none was fitted.
     status : ConvergenceStatus
         Residuals and iterations of each system, and whether all converged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntksketch as ntk
+    >>> X = np.random.default_rng(0).standard_normal((60, 3))
+    >>> solution = ntk.solve_kernel_ridge(ntk.mlp(depth=1), X, np.abs(X[:, 0]), alphas=0.1)
+    >>> solution.dual_coef.shape, solution.predict(X[:2]).shape, solution.status.converged
+    ((60,), (2,), True)
     """
 
     architecture: Architecture | ZonalKernel

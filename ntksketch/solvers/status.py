@@ -33,6 +33,15 @@ class ConvergenceStatus:
         Iterations of each system; each is a product with the kernel, which all systems share.
     rank : int
         Rank of the preconditioner.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntksketch as ntk
+    >>> X = np.random.default_rng(0).standard_normal((60, 3))
+    >>> status = ntk.solve_kernel_ridge(ntk.mlp(depth=1), X, X[:, 0], alphas=[0.1, 1.0]).status
+    >>> status.kind, status.residuals.shape, bool((status.residuals <= status.tolerance).all())
+    ('converged', (2, 1), True)
     """
 
     kind: Kind

@@ -16,6 +16,16 @@ class ZonalKernel:
     Made by :func:`ntk`, :func:`nngp`, :func:`laplace`, :func:`gamma_exponential`,
     :func:`polynomial` and :func:`from_function`. Accepted where an architecture is, by every method
     that works on zonal kernels. Calling it evaluates the function in float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntksketch as ntk
+    >>> f = ntk.zonal.ntk(depth=1)
+    >>> isinstance(f, ntk.zonal.ZonalKernel), f([-1.0, 0.0, 1.0]).round(4)
+    (True, array([0.    , 0.3183, 2.    ]))
+    >>> ntk.kernel(f, np.array([[3.0, 0.0]]), np.array([[0.0, 2.0]])).round(4)  # 6 f(0)
+    array([[1.9099]])
     """
 
     def __call__(self, t: Any) -> np.ndarray:
