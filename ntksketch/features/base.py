@@ -50,6 +50,11 @@ def check_layers(method: Method, target: Any) -> None:
         raise ValueError(
             f"{method} has no features of {target}, which is recurrent: take method='nystroem'"
         )
+    check_lengths(method, target)
+
+
+def check_lengths(method: Method, target: Any) -> None:
+    """Raise ValueError if a network takes sequences of different lengths."""
     if has_lengths(target):
         raise ValueError(
             f"{method} has no features of {target}, which takes sequences of different lengths: "

@@ -16,7 +16,7 @@ from ntksketch.architectures import Architecture, Dense, Input
 from ntksketch.architectures.layers import as_layers
 from ntksketch.architectures.spatial import is_spatial, whole
 from ntksketch.data.precision import precision
-from ntksketch.features.base import Method
+from ntksketch.features.base import Method, check_lengths
 from ntksketch.features.sketched_map import SketchedMap
 from ntksketch.kernels import ZonalKernel
 from ntksketch.kernels.gram import dense_rows
@@ -94,12 +94,13 @@ class GradientFeatures(Method):
         return cls(product="exact", initialization="gaussian")
 
     def _check_target(self, target: Architecture | ZonalKernel) -> None:
-        """Raise ValueError for kernels of no network."""
+        """Raise ValueError for kernels of no network, and for sequences of different lengths."""
         if isinstance(target, ZonalKernel):
             raise ValueError(
                 f"{self} needs the layers of a network, got {target}: take method='gegenbauer' or "
                 "method='nystroem'"
             )
+        check_lengths(self, target)
 
     def _draw(
         self,
@@ -397,11 +398,6 @@ def _entries(architecture: Architecture, row: tuple[int, ...], width: int) -> in
 def _row(architecture: Architecture, n_columns: int) -> tuple[int, ...]:
     first = as_layers(architecture)[0]
     if isinstance(first, Input):
-        if first.lengths:
-            raise ValueError(
-                f"gradient features take sequences of one length, got {architecture}: take "
-                "method='nystroem'"
-            )
         return first.shape
     if not isinstance(first, Dense):
         raise ValueError(f"gradient features need Dense or Input first, got {architecture}")

@@ -66,12 +66,20 @@ def _(layer: Serial, state: Variance) -> Variance:
     return state
 
 
-@propagate.register
-@propagate_variance.register
-def _(layer: Residual, state: Any) -> Any:
-    rule = propagate if isinstance(state, Covariance) else propagate_variance
+def _sum(rule: Any, layer: Residual, state: Any) -> Any:
+    """Return the state behind a sum, whose branches have weights of their own."""
     shortcut = state if layer.shortcut is None else rule(layer.shortcut, state)
     return jax.tree.map(operator.add, rule(layer.branch, state), shortcut)
+
+
+@propagate.register
+def _(layer: Residual, state: Covariance) -> Covariance:
+    return _sum(propagate, layer, state)
+
+
+@propagate_variance.register
+def _(layer: Residual, state: Variance) -> Variance:
+    return _sum(propagate_variance, layer, state)
 
 
 def dense_variance(weight_std: Any, bias_std: Any, state: Variance) -> Variance:

@@ -64,8 +64,8 @@ class ImageCase(NamedTuple):
     slope : float or None
         Bound on the power of the number of components, hidden ones with them, with which the error
         falls; None where the error is that of a short series.
-    recurrent : bool
-        Whether it takes recurrent networks.
+    recurrent, lengths : bool
+        Whether it takes recurrent networks, and sequences of different lengths.
     """
 
     method: Method
@@ -73,6 +73,7 @@ class ImageCase(NamedTuple):
     mean: str | None = None
     slope: float | None = -0.4
     recurrent: bool = False
+    lengths: bool = False
 
     def with_hidden(self, n: int) -> Method:
         """Return the method with as many hidden components, or an eighth of it in units."""
@@ -92,6 +93,6 @@ IMAGE_CASES = [
     ImageCase(ntk.GradientFeatures(), 0.3, "exact", recurrent=True),
     ImageCase(ntk.Resampled(), 0.2, "exact"),
     ImageCase(ntk.LayerwiseNystroem(), 1e-6),
-    ImageCase(ntk.Nystroem("uniform"), 1e-6, recurrent=True),
-    ImageCase(ntk.Nystroem("kmeans"), 1e-6, recurrent=True),
+    ImageCase(ntk.Nystroem("uniform"), 1e-6, recurrent=True, lengths=True),
+    ImageCase(ntk.Nystroem("kmeans"), 1e-6, recurrent=True, lengths=True),
 ]

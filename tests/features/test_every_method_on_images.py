@@ -164,8 +164,8 @@ def test_recurrent_networks_are_taken_or_refused_by_name(case):
     architecture, X = on(ntk.rnn(), SIGNALS)
     if case.recurrent:
         K = ntk.kernel(architecture, X)
-        Z = draw(case.method, architecture, X, 64, jax.random.key(0))
-        assert relative_error(Z @ Z.T, K) < 1e-6
+        Z = draw(case.method, architecture, X, 1024, jax.random.key(0))
+        assert relative_error(Z @ Z.T, K) < 2 * case.error  # one draw
     else:
         with pytest.raises(ValueError, match=r"recurrent: take (method=)?'nystroem'"):
             draw(case.method, architecture, X, 64, jax.random.key(0))
@@ -175,7 +175,7 @@ def test_recurrent_networks_are_taken_or_refused_by_name(case):
 def test_sequences_of_different_lengths_are_taken_or_refused_by_name(case):
     X = ntk.pad_sequences([SIGNALS[0], SIGNALS[1][:3], SIGNALS[2][:1]])
     architecture = serial(Input((7, 2), lengths=True), Dense(), Relu(), GlobalAvgPool(), Dense())
-    if case.recurrent:
+    if case.lengths:
         K = ntk.kernel(architecture, X)
         Z = draw(case.method, architecture, X, 64, jax.random.key(0))
         assert relative_error(Z @ Z.T, K) < 1e-6

@@ -173,7 +173,11 @@ def test_networks_that_end_with_an_activation(seed):
     [
         (ntk.zonal.laplace(1.0), ROWS, "needs the layers of a network"),
         (ntk.serial(ntk.Relu(), ntk.Dense()), ROWS, "Dense or Input first"),
-        (ntk.serial(ntk.Input((7, 2), lengths=True), ntk.rnn(1)), RAGGED, "one length"),
+        (
+            ntk.serial(ntk.Input((7, 2), lengths=True), ntk.rnn(1)),
+            RAGGED,
+            "different lengths: take",
+        ),
     ],
 )
 def test_what_has_no_gradient_is_refused(architecture, X, message):
