@@ -91,9 +91,9 @@ def parts(results: dict[str, Any]) -> list[str]:
         flow, ridge = (measurements(results, what="flow", n_rows=n, model=x) for x in MODELS)
         if flow and ridge:
             longer = flow[0]["seconds"]["fit"] / ridge[0]["seconds"]["fit"]
-            larger = flow[0]["peak_memory"] / ridge[0]["peak_memory"]
-            texts.append(
-                f"With {n:,} rows gradient flow takes {longer:.2f} times as long as ridge, and "
-                f"{larger:.2f} times its memory."
-            )
+            text = f"With {n:,} rows gradient flow takes {longer:.2f} times as long as ridge"
+            peaks = [m[0]["peak_memory"] for m in (flow, ridge)]
+            if all(peaks):  # few rows may add nothing that can be measured
+                text += f", and {peaks[0] / peaks[1]:.2f} times its memory"
+            texts.append(f"{text}.")
     return texts

@@ -209,6 +209,7 @@ def test_a_failure_in_the_process_is_an_outcome():
     assert "KeyError" in outcome["error"]
 
 
+@pytest.mark.slow
 def test_speed(tmp_path):
     settings = speed.settings(True) | TINY
     keys = {"transform 1 random-features", "landmarks 1", "kernel depth 3", "pass", "factorise"}
@@ -227,6 +228,7 @@ def test_speed(tmp_path):
     assert render(tmp_path / "speed.json")[2].stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_mesh(tmp_path, folder):
     settings = mesh.settings(True) | {"mnist_components": [8], "synthetic": [[60, 16]]}
     settings |= {"precision": [60, 16], "block": 64, "rounds": 1, "test_rows": 20}
@@ -240,15 +242,16 @@ def test_mesh(tmp_path, folder):
     assert render(tmp_path / "mesh.json")[2].stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_scale(tmp_path, folder):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((300, 3))
     np.savez(tmp_path / "beijing_pm25.npz", X=X, y=X[:, 0])
     settings = scale.settings(True) | {"beijing_rows": [100, 240], "beijing_components": 16}
     settings |= {"exact_rows": [20], "synthetic": [[200, 8]], "dask_workers": []}
-    settings |= {"large_rows": 20, "large_components": [4, 8]}
+    settings |= {"flow": [[40, 8]], "large_rows": 20, "large_components": [4, 8]}
     keys = {c["key"] for c in scale.configurations(settings)}
-    assert len(keys) == 8
+    assert len(keys) == 10
     data = saved(tmp_path / "scale.json", scale, settings, keys)
     for m in data["measurements"]:
         assert m["what"] != "beijing" or m["score"] > 0.8
@@ -261,6 +264,11 @@ def test_scale(tmp_path, folder):
         ["beijing", "100", "16"],
         ["beijing", "240", "16"],
     ]
+    assert [row[:3] for row in rows[3:5]] == [
+        ["gradient flow", "40", "8"],
+        ["ridge", "40", "8"],
+    ]
+    assert "With 40 rows gradient flow takes" in scale.table(data)
     assert [row[:2] for row in rows[-3:]] == [
         ["features", "4"],
         ["features", "8"],

@@ -71,6 +71,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_tables_mark_the_best(folder):
     found = json.loads((folder / "frontier.json").read_text())
     table = frontier.table(found)

@@ -179,6 +179,7 @@ def test_whitening_is_fitted_to_training_images(folder):
     np.testing.assert_allclose(plain.std(axis=0), 1, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_finite_network_has_the_layers_of_the_infinite_one():
     parameters = finite_cnn.initial(jax.random.key(0), 5, 4)
     X = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
@@ -219,6 +220,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 def test_the_finite_network_learns(folder):
     data = images.cifar10(40, 20, 8)
     settings = {"widths": [4], "rates": [0.02, 0.05], "first_epochs": 2, "epochs": 6, "batch": 8}

@@ -38,7 +38,18 @@ NETWORKS = {
     "hidden vector": (serial(Conv(), Relu(), Flatten(), Dense(), Relu(), Dense()), IMAGES),
     "signals": (serial(Conv(), Relu(), AvgPool(2), Conv(), Relu(), Flatten(), Dense()), SIGNALS),
 }
-every_case = pytest.mark.parametrize("case", IMAGE_CASES, ids=lambda case: repr(case.method))
+SLOW = ntk.Resampled, ntk.PolynomialSketch
+every_case = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            case,
+            id=repr(case.method),
+            marks=pytest.mark.slow if isinstance(case.method, SLOW) else (),
+        )
+        for case in IMAGE_CASES
+    ],
+)
 every_network = pytest.mark.parametrize(
     "name",
     [n if n == "pools, biases" else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS],

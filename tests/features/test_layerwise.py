@@ -228,6 +228,7 @@ def test_features_trace_under_another_compilation():
     np.testing.assert_allclose(np.asarray(again), fm.transform(X), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_regression_and_classification_on_images():
     digits = load_digits()
     X, y = (digits.images[..., None] / 16).astype(np.float32), digits.target

@@ -189,6 +189,7 @@ def test_unbiased_on_rows_unlike_those_of_the_draw():
     assert_unbiased(grams, ntk.kernel(ARCHITECTURE, ROWS))
 
 
+@pytest.mark.slow
 def test_several_layers_and_what_a_series_leaves_out():
     arch = ntk.mlp(2)
     X = load_digits().data[:150] / 16
