@@ -68,6 +68,12 @@ class Method:
     def __repr__(self) -> str:
         return short_repr(self)
 
+    def _check_choices(self, **choices: tuple[str, ...]) -> None:
+        """Raise ValueError if a parameter is none of what it can be."""
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+
     def _check_target(self, target: Architecture | ZonalKernel) -> None:
         """Raise ValueError if the method has no features of a kernel, of images for most."""
         if is_spatial(target):

@@ -83,9 +83,7 @@ class Gegenbauer(Method):
     directions: str = "orthogonal"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("linear", LINEAR), ("directions", DIRECTIONS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        self._check_choices(linear=LINEAR, directions=DIRECTIONS)
         degree = self.max_degree
         whole = isinstance(degree, Integral) and not isinstance(degree, bool)
         if degree is not None and not (whole and 1 <= int(degree) <= 64):

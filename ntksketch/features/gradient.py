@@ -84,9 +84,7 @@ class GradientFeatures(Method):
     def __post_init__(self) -> None:
         if self.width is not None:
             whole("width", self.width)
-        for name, allowed in (("product", PRODUCTS), ("initialization", INITS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        self._check_choices(product=PRODUCTS, initialization=INITS)
 
     @classmethod
     def published(cls) -> GradientFeatures:
@@ -358,11 +356,9 @@ class FullGradient(NamedTuple):
         if taken is None and self.rows is None:
             return derivative.sum(1)
         taken = self.rows[:, None] if taken is None else taken
-        return _sum_of_products(taken, derivative).reshape(len(derivative), -1)
-
-
-def _sum_of_products(taken: jax.Array, derivative: jax.Array) -> jax.Array:
-    return jnp.einsum("npa,npb->nab", taken, derivative, precision=jax.lax.Precision.HIGHEST)
+        highest = jax.lax.Precision.HIGHEST
+        products = jnp.einsum("npa,npb->nab", taken, derivative, precision=highest)
+        return products.reshape(len(derivative), -1)
 
 
 def _product(rows: Any, weight: Any) -> jax.Array:

@@ -87,10 +87,7 @@ class PolynomialSketch(Method):
     hidden_components: int | None = None
 
     def __post_init__(self) -> None:
-        choices = (("variant", VARIANTS), ("coefficients", FITS), ("base", tuple(BASES)))
-        for name, allowed in choices:
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        self._check_choices(variant=VARIANTS, coefficients=FITS, base=tuple(BASES))
         if not isinstance(self.complex_to_real, bool | np.bool_):
             raise ValueError(f"complex_to_real must be True or False, got {self.complex_to_real!r}")
         for name in ("degree", "hidden_components"):

@@ -105,9 +105,7 @@ class RandomFeatures(Method):
     hidden_components: int | None = None
 
     def __post_init__(self) -> None:
-        for name, allowed in (("sampling", SAMPLINGS), ("product", PRODUCTS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        self._check_choices(sampling=SAMPLINGS, product=PRODUCTS)
         if not isinstance(self.variance_reduction, bool | np.bool_):
             raise ValueError(
                 f"variance_reduction must be True or False, got {self.variance_reduction!r}"
