@@ -44,6 +44,8 @@ def run(name: str, path: Path, *, short: bool, resume: bool = False, only: str =
         say(f" {outcome.get('error', f'{seconds:.1f} s')}")
         failed += "error" in outcome
         results.add(configuration, outcome, seconds)
+    places = {c["key"]: i for i, c in enumerate(wanted)}
+    results.data["measurements"].sort(key=lambda m: places.get(m["key"], len(wanted)))
     needed = {c["key"] for c in wanted if not c["key"].startswith(LONG)}
     results.data["complete"] = needed <= results.done()
     results.save()

@@ -179,6 +179,7 @@ def test_resume_measures_what_is_missing_or_failed(tmp_path, monkeypatch):
     everything = [c["key"] for c in speed.configurations(speed.settings(True))]
     assert sorted([*asked, "kernel depth 1", "kernel depth 3 with bias"]) == sorted(everything)
     assert results.read(path)["complete"]
+    assert [m["key"] for m in results.read(path)["measurements"]] == everything
     assert [p.name for p in tmp_path.iterdir()] == ["speed.json"]
 
 
