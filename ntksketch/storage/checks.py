@@ -1,282 +1,32 @@
 """What must hold between the parts of a loaded value: shapes, ranges of indices, widths.
 
-A type has a rule here where a wrong array would give wrong numbers or an error later on. Feature
-maps are also traced without computing anything, which finds every shape that does not fit.
+A type has a rule here, or in `map_checks`, where a wrong array would give wrong numbers or an error
+later on.
 """
 
 from __future__ import annotations
 
-import functools
-import math
 from typing import Any
 
-import jax
 import numpy as np
-from numpy.typing import NDArray
 
-from ntksketch import sketches
-from ntksketch.architectures import Activation, Dense
-from ntksketch.architectures.shapes import check_shapes, input_shape
-from ntksketch.architectures.spatial import all_layers
 from ntksketch.data.blocks import budget_bytes
-from ntksketch.estimators import NTKClassifier, NTKFeatures, NTKRegressor, StreamingRidge
+from ntksketch.dynamics import KernelRows, SpectralFlow
+from ntksketch.estimators import (
+    ExactNTKRegressor,
+    GradientFlow,
+    NTKClassifier,
+    NTKFeatures,
+    NTKRegressor,
+    StreamingRidge,
+)
+from ntksketch.estimators.flow_on_rows import FeatureRows, takes_blocks
 from ntksketch.estimators.streaming_ridge import _Choice
-from ntksketch.features.gegenbauer import GegenbauerMap
-from ntksketch.features.gradient import GradientParams, GradientPlan
-from ntksketch.features.layered_sketch import LayeredPolynomial
-from ntksketch.features.layered_sketch import Plan as LayeredPlan
-from ntksketch.features.layerwise import goes_by_layer
-from ntksketch.features.layerwise_map import LayerwiseMap
-from ntksketch.features.nystroem import AppliedNystroem, NystroemMap
-from ntksketch.features.powers import Monomials
-from ntksketch.features.powers import Params as PowersParams
-from ntksketch.features.random_features import RandomFeatureMap
-from ntksketch.features.resampled import ResampledMap
-from ntksketch.features.sketched_map import SketchedMap
-from ntksketch.kernels import ZonalKernel, resolve_target
-from ntksketch.kernels.gram import precision
-from ntksketch.kernels.inputs import check_sequences, with_input
-from ntksketch.kernels.zonal import NetworkKernel, is_zonal
 from ntksketch.linear import GramAccumulator, RidgeSolution
 from ntksketch.linear.penalty import Penalty
-from ntksketch.sketches.base import FactorwiseSketch
-from ntksketch.sketches.srht import padded_size
-from ntksketch.storage.errors import ModelFileError
-from ntksketch.storage.unsaved import UnsavedFunction
-
-_ROUNDING = 1e-6
-_ROWS = 2  # of the block that maps are traced with
-
-
-def require(condition: Any, message: str) -> None:
-    """Raise a ModelFileError unless a condition holds."""
-    if not condition:
-        raise ModelFileError(message)
-
-
-def require_range(indices: NDArray[Any], stop: int, name: str) -> None:
-    """Raise a ModelFileError unless all indices are at least 0 and below `stop`."""
-    inside = not indices.size or 0 <= int(indices.min()) <= int(indices.max()) < stop
-    require(inside, f"{name} has numbers outside of 0 to {stop - 1}")
-
-
-@functools.singledispatch
-def check_value(value: Any) -> None:
-    """Raise an error if the parts of a value do not fit each other.
-
-    Parameters
-    ----------
-    value : object
-        An instance of a registered type, each field of which is as the registry has it.
-    """
-
-
-# ---------------------------------------------------------------------------------------------
-# Sketches
-# ---------------------------------------------------------------------------------------------
-
-
-@check_value.register
-def _(value: sketches.SRHT) -> None:
-    require(value.signs.size and value.indices.size, "a sketch has no columns")
-    require_range(np.asarray(value.indices), padded_size(len(value.signs)), "indices")
-
-
-@check_value.register
-def _(value: sketches.CountSketch) -> None:
-    columns = np.asarray(value.columns)
-    require(columns.size >= value.signs.size > 0, "columns are fewer than signs")
-    require_range(columns, columns.size, "columns")
-
-
-@check_value.register
-def _(value: sketches.OSNAP) -> None:
-    buckets = np.asarray(value.buckets)
-    require(buckets.size and value.scales.size, "a sketch has no columns")
-    require_range(np.where(buckets < 0, -1 - buckets, buckets), len(value.scales), "buckets")
-
-
-@check_value.register
-def _(value: FactorwiseSketch) -> None:
-    widths = {factor.n_components for factor in value.factors}
-    require(len(widths) == 1, "factors differ in their numbers of columns")
-
-
-@check_value.register
-def _(value: sketches.ComplexTensorSRHT) -> None:
-    require(len(value.units) == len(value.indices), "units and indices differ in number")
-    require(len({len(indices) for indices in value.indices}) == 1, "indices differ in length")
-    for units, indices in zip(value.units, value.indices, strict=True):
-        require(len(units) == 2 and units.size and indices.size, "units have not two rows")
-        require_range(np.asarray(indices), padded_size(units.shape[1]), "indices")
-
-
-@check_value.register
-def _(value: Monomials) -> None:
-    require(value.columns.shape[1:] == value.weights.shape, "columns and weights differ in shape")
-
-
-# ---------------------------------------------------------------------------------------------
-# Kernels
-# ---------------------------------------------------------------------------------------------
-
-
-@check_value.register
-def _(value: ZonalKernel) -> None:
-    if isinstance(value, UnsavedFunction):
-        return
-    if isinstance(value, NetworkKernel | LayeredPolynomial):
-        require(is_zonal(value.architecture), "it is no zonal kernel")
-    with np.errstate(all="ignore"):
-        values = value(np.array([-1.0, 0.0, 1.0]))
-    require(np.isfinite(values).all(), "it has values that are infinite")
-    most = values[-1] * (1 + _ROUNDING)
-    require((np.abs(values) <= most).all(), "its value at a cosine of 1 is not the largest")
-
-
-# ---------------------------------------------------------------------------------------------
-# Feature maps
-# ---------------------------------------------------------------------------------------------
-
-
-def check_map(feature_map: Any, width: int) -> None:
-    """Raise an error if a map does not take rows of `width` columns or its parts do not fit."""
-    if isinstance(feature_map, NystroemMap | AppliedNystroem):
-        _check_nystroem(feature_map, width)
-        return
-    if isinstance(feature_map, ResampledMap):
-        params, kept, weights = feature_map.params
-        check_map(feature_map.inner._replace(params=params), width)
-        require(len(kept) == len(weights) > 0, "columns kept and weights differ in number")
-        require_range(kept, feature_map.inner.n_components, "the columns kept")
-        return
-    if isinstance(feature_map, GegenbauerMap):
-        _check_gegenbauer(feature_map, width)
-    elif isinstance(feature_map, RandomFeatureMap):
-        _check_random_features(feature_map)
-    elif isinstance(feature_map, SketchedMap):
-        _check_sketched(feature_map, width)
-    elif isinstance(feature_map, LayerwiseMap):
-        _check_layerwise(feature_map, width)
-    dtypes = {a.dtype for a in jax.tree.leaves(feature_map.params) if a.dtype.kind == "f"}
-    require(len(dtypes) <= 1, "its arrays differ in dtype")
-    rows = jax.ShapeDtypeStruct((_ROWS, width), np.float32)
-
-    def apply(params: Any, X: Any) -> Any:
-        return feature_map._replace(params=params).apply(X)
-
-    try:
-        with precision(np.float32):
-            params = jax.tree.map(_placed, feature_map.params)
-            features = jax.eval_shape(apply, params, rows)
-    except Exception as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise ModelFileError(f"its arrays do not fit rows of {width} columns: {cause}") from error
-    expected = _ROWS, feature_map.n_components
-    fits = features.shape == expected and features.dtype == np.float32
-    require(fits, f"its arrays give {features.shape[1:]} features, expected {expected[1:]}")
-
-
-def _placed(array: Any) -> jax.ShapeDtypeStruct:
-    dtype = np.float32 if array.dtype.kind == "f" else array.dtype
-    return jax.ShapeDtypeStruct(array.shape, dtype)
-
-
-def _behind(first: Dense | None, width: int) -> int:
-    """Return the number of columns behind a first layer."""
-    return width + bool(first is not None and first.bias_std)
-
-
-def _check_gegenbauer(feature_map: GegenbauerMap, width: int) -> None:
-    plan = feature_map.plan
-    inputs = _behind(plan.first, width)
-    structured = plan.method.directions == "structured"
-    expected = 1 << (inputs - 1).bit_length() if structured else inputs
-    require(plan.dim == expected, f"directions have dimension {plan.dim}, expected {expected}")
-    require(min(plan.coefficients) >= 0, "a coefficient is negative")
-    require(plan.layout.constant <= 1, "there is more than one constant")
-    require(sum(plan.layout) <= plan.n_components, "the parts have more columns than all")
-
-
-def _check_random_features(feature_map: RandomFeatureMap) -> None:
-    plan, params = feature_map
-    require(len(params) == len(plan.layouts) + 1, "layouts and arrays differ in number")
-    sites = [x for x in all_layers(plan.architecture) if isinstance(x, Activation)]
-    require(len(plan.layouts) == len(sites), "activations and layouts differ in number")
-    for layout, drawn in zip(plan.layouts, params[:-1], strict=True):
-        steps = 0 if drawn.steps is None else drawn.steps.shape[1]
-        expected, found = (layout.rectified, layout.steps), (drawn.relu.shape[1], steps)
-        require(found == expected, f"numbers of directions are {found}, expected {expected}")
-        require(layout.rectified > 0, "there is no direction")
-
-
-def _check_gradient(plan: GradientPlan, params: Any, width: int) -> None:
-    require(isinstance(params, GradientParams), "plan and arrays are of two methods")
-    columns = math.prod(plan.row)
-    require(columns == width, f"the network takes {columns} numbers, and rows have {width}")
-    found = [array.shape for array in params.weights]
-    expected = [parameter.shape for _, parameter in plan.parameters]
-    require(found == expected, "the weights have other shapes than the network's")
-    given = len(params.sketches)
-    wanted = len(expected) if plan.kind == "ntk" and plan.product != "exact" else 0
-    require(given == wanted, f"there are {given} sketches, expected {wanted}")
-
-
-def _check_sketched(feature_map: SketchedMap, width: int) -> None:
-    plan, params = feature_map
-    if isinstance(plan, GradientPlan):
-        _check_gradient(plan, params, width)
-    elif isinstance(plan, LayeredPlan):
-        require(min(*plan.value, *plan.slope) >= 0, "a coefficient is negative")
-    else:
-        require(isinstance(params, PowersParams), "plan and arrays are of two methods")
-        width = _behind(plan.first, width)
-        require(min(plan.coefficients) >= 0, "a coefficient is negative")
-        for power, monomials in params.exact.items():
-            require(len(monomials.columns) == power, "monomials are of another power")
-            require_range(monomials.columns, width, "the columns of monomials")
-
-
-def _check_layerwise(feature_map: LayerwiseMap, width: int) -> None:
-    plan, params = feature_map
-    resolve_target(plan.architecture, plan.kind)
-    require(goes_by_layer(plan.architecture), "it has no features layer by layer")
-    check_shapes(plan.architecture)
-    columns = math.prod(input_shape(plan.architecture))
-    require(columns == width, f"images have {columns} numbers, and rows {width}")
-    require(min(plan.readout) >= 0, "a factor of the readout is negative")
-    sites = [x for x in all_layers(plan.architecture) if isinstance(x, Activation)]
-    require(len(params) == len(sites), "activations and landmarks differ in number")
-
-
-def _check_nystroem(feature_map: NystroemMap | AppliedNystroem, width: int) -> None:
-    plan = feature_map.plan
-    require(resolve_target(plan.target, plan.kind) == plan[:2], "it is no kernel")
-    params = feature_map if isinstance(feature_map, NystroemMap) else feature_map.params
-    landmarks = params.landmarks
-    _, given = with_input(plan.target, landmarks, "landmarks")
-    check_sequences(plan.target, given, "landmarks")
-    n, columns = landmarks.shape
-    require(columns == width, f"landmarks have {columns} columns, and rows {width}")
-    require(0 < n <= plan.n_components, "landmarks are more than components, or none")
-    if isinstance(feature_map, NystroemMap):
-        whitening = vars(feature_map).get("_whitening")
-        if whitening is not None:
-            require(whitening[0].shape == (n, n), "the whitening has another shape")
-            require(whitening[0].dtype == landmarks.dtype, "the whitening has another dtype")
-        return
-    squares, linear = feature_map.params.squares, feature_map.params.linear
-    require(squares.shape == (n,), "squares have another shape")
-    dtypes = {array.dtype for array in (landmarks, squares, *linear)}
-    require(len(dtypes) == 1, "its arrays differ in dtype")
-    shapes = [matrix.shape for matrix in linear]
-    if len(shapes) == 1:
-        require(shapes == [(n, n)], "the whitening has another shape")
-        return
-    rank = shapes[0][1]
-    require(shapes == [(n, rank), (rank, n)], "the deflation has another shape")
-    require(plan.n_components == n, "the columns are not one for each landmark")
-
+from ntksketch.solvers import ConvergenceStatus, KernelRidgeSolution
+from ntksketch.storage.map_checks import check_kernel, check_map, check_value, require
+from ntksketch.storage.schema import LARGEST
 
 # ---------------------------------------------------------------------------------------------
 # Ridge regression and estimators
@@ -341,7 +91,14 @@ def _(value: StreamingRidge) -> None:
 
 @check_value.register
 def _(value: NTKFeatures) -> None:
-    _check_parameters(value)
+    value._validate_params()
+    budget_bytes(value.working_memory)
+    own = "n_features_in_", "feature_map_", "architecture_", "method_", "_n_features_out"
+    found = [name in vars(value) for name in own]
+    if not any(found):
+        return
+    require(all(found), "it is fitted in part")
+    _check_names(value)
     n, found = value._n_features_out, value.feature_map_.n_components
     require(n == found, f"{n} features come from a map of {found}")
     check_map(value.feature_map_, vars(value)["n_features_in_"])
@@ -362,6 +119,109 @@ def _(value: Any) -> None:
         n, k = len(value.classes_), value.ridge_._accumulator._moment.shape[1]
         require(k == (1 if n == 2 else n), f"{n} classes have {k} targets")
         require(value.ridge_._single_target == (n == 2), f"{n} classes have one target")
+
+
+@check_value.register
+def _(value: ConvergenceStatus) -> None:
+    require(value.residuals.shape == value.iterations.shape, "the systems differ in number")
+    require(value.iterations.size and (value.iterations >= 0).all(), "there are no iterations")
+    require(0 < value.tolerance < 1, f"the tolerance is {value.tolerance}")
+
+
+@check_value.register
+def _(value: KernelRidgeSolution) -> None:
+    n, found = value.X.shape[0], value.dual_coef.shape
+    require(found[0] == n, f"{n} rows have coefficients of shape {found}")
+    require(np.shape(value.intercept) == found[1:], "intercepts are not one for each target")
+    systems = 1, *(found[1:] or (1,))
+    require(value.status.residuals.shape == systems, "systems are not one for each target")
+    require(value.alphas > 0, f"the penalty is {value.alphas}")
+
+
+@check_value.register
+def _(value: ExactNTKRegressor) -> None:
+    _check_parameters(value)
+    solution = value.solution_
+    check_kernel(
+        solution.architecture, solution.kind, solution.X, vars(value)["n_features_in_"], "rows"
+    )
+    require(solution.architecture == value.architecture_, "the solution is of another network")
+    for name in ("dual_coef", "intercept"):
+        shown = getattr(value, f"{name}_")
+        require(np.array_equal(shown, getattr(solution, name)), f"{name}_ is not the solution's")
+
+
+@check_value.register
+def _(value: SpectralFlow) -> None:
+    p, r = value.basis.shape
+    k = value.loadings.shape[1]
+    shapes = {"eigenvalues": (p,), "loadings": (r, k), "energies": (r,)}
+    for name, shape in shapes.items():
+        found = getattr(value, name).shape
+        require(found == shape, f"{name} has shape {found}, expected {shape}")
+    require(0 < p >= r, f"{r} of {p} eigenvalues are above zero")
+    still, moving = value.eigenvalues[: p - r], value.moving
+    require((still == 0).all() and (moving > 0).all(), "the rank is not that of the eigenvalues")
+    require((np.diff(value.eigenvalues) >= 0).all(), "eigenvalues are not in their order")
+    require(
+        k and value.floor >= 0 and (value.energies >= 0).all(), "a part of the loss is negative"
+    )
+
+
+@check_value.register
+def _(value: KernelRows) -> None:
+    n = len(value)
+    require(n and (np.diff(value.used) > 0).all() and value.used[0] >= 0, "rows are not in order")
+    require((value.target is None) == (value.X is None), "there are rows or a kernel, and not both")
+    require(value.X is None or value.X.shape[0] == n, "rows and their numbers differ")
+    if value.weight is not None:
+        good = value.weight.shape == (n,) and (value.weight > 0).all()
+        require(good, "weights are not one for each row, all above zero")
+
+
+@check_value.register
+def _(value: GradientFlow) -> None:
+    _check_parameters(value)
+    rate = value._check_parameters()
+    rows, flow, width = value._rows, value._flow, vars(value)["n_features_in_"]
+    blocks = isinstance(rows, FeatureRows)
+    require(blocks == takes_blocks(value), "the rows are of another kernel")
+    require(blocks or flow is not None, "there is no solution")
+    if isinstance(rows, KernelRows):
+        p = len(rows)
+        if rows.target is None:
+            require(rows.used[-1] < width, "rows have numbers that the kernel has no column for")
+        else:
+            check_kernel(rows.target, rows.kind, rows.X, width, "rows")
+    else:
+        p = width if rows.feature_map is None else rows.feature_map.n_components
+        drawn = None if rows.feature_map is None else value.features_
+        if drawn is not None:
+            check_map(rows.feature_map, width)
+        require(rows.penalty is None or len(rows.penalty) == p, "the penalty has another size")
+    shapes = [_shape_of_sums(value)] if blocks else []
+    if flow is not None:
+        shapes.append((len(flow.basis), flow.loadings.shape[1]))
+        flow.require_rate(rate)
+    k = shapes[0][1]
+    require(set(shapes) == {(p, k)}, f"sums and solution of {p} columns have shapes {shapes}")
+    require(k == 1 or not value._single_target, f"one target has a solution of {k}")
+
+
+def _shape_of_sums(value: GradientFlow) -> tuple[int, int]:
+    """Return the numbers of features and targets of a flow's sums, checked."""
+    if value._sums is not None:
+        require(not value._sums.fit_intercept, "the sums are about means")
+        return value._sums._shape or (0, 0)
+    rest = value._rest
+    m, k = rest["moment"].shape
+    shapes = {"moment": (m, k), "y_squares": (k,), "z_mean": (m,), "y_mean": (k,), "numbers": (4,)}
+    found = {name: array.shape for name, array in rest.items()}
+    require(found == shapes, f"sums have shapes {found}, expected {shapes}")
+    total_weight, n_rows, epsilon, fit_intercept = rest["numbers"]
+    good = total_weight > 0 and 0 <= n_rows < LARGEST and 0 < epsilon < 1 and not fit_intercept
+    require(good, "a number of the sums is out of its range")
+    return m, k
 
 
 def _check_parameters(estimator: Any) -> None:

@@ -2,13 +2,14 @@
 
 A tree is what JSON has: null, booleans, numbers, strings; an array of JSON stands for a tuple. All
 else is an object with one key that says what it is: a registered type, an array by its name, CSR
-rows, strings, a list, a dictionary.
+rows, strings, a list, a dictionary, infinity.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, cast
 
@@ -21,14 +22,15 @@ from ntksketch.architectures import Elementwise
 from ntksketch.kernels.zonal import FunctionKernel
 from ntksketch.storage.checks import check_value
 from ntksketch.storage.errors import ModelFileError
-from ntksketch.storage.registry import ENTRIES, MAPS, NAMES
-from ntksketch.storage.schema import LARGEST, Entry, Maybe, describe, fits
+from ntksketch.storage.registry import COMPUTING, ENTRIES, NAMES
+from ntksketch.storage.schema import LARGEST, Entry, Maybe, Unbounded, describe, fits
 from ntksketch.storage.unsaved import UnsavedFunction
 
 Arrays = dict[str, NDArray[Any]]
 
 _DEEPEST = 100  # values inside each other
 _MOST_CHARACTERS = 2**28  # of an array of strings, in memory
+_INFINITY = {"number": ["infinity"]}
 _CSR = {"array": sp.csr_array, "matrix": sp.csr_matrix}
 
 
@@ -94,6 +96,8 @@ class _Encoder:
         return self._instance(value, where, computing)
 
     def _instance(self, value: Any, where: str, computing: bool) -> Any:
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
         if isinstance(value, np.random.RandomState):
             return None  # `fit` has moved it on, so that no fit could repeat the draw
         if isinstance(value, FunctionKernel):
@@ -107,7 +111,7 @@ class _Encoder:
         name = NAMES.get(type(value))
         if name is None:
             raise TypeError(f"{where} {_reason(value)}")
-        computing = computing or isinstance(value, MAPS)
+        computing = computing or isinstance(value, COMPUTING)
         fields, state = ENTRIES[name].fields, _state(value, ENTRIES[name])
         extra = sorted(set(state) - set(fields))
         if extra:
@@ -116,8 +120,10 @@ class _Encoder:
                 "own and not saved: delete it first"
             )
         content = {
-            key: self.encode(state[key], f"{where}.{key}", computing)
-            for key in fields  # in their order, so that equal models have equal texts
+            key: _INFINITY
+            if isinstance(spec, Unbounded) and state[key] == math.inf
+            else self.encode(state[key], f"{where}.{key}", computing)
+            for key, spec in fields.items()  # in their order: equal models have equal texts
             if key in state
         }
         return {"type": name, "fields": content}
@@ -305,12 +311,18 @@ class _Decoder:
             raise ModelFileError(f"{where} cannot be: {error}") from error
         return value
 
+    def _number(self, content: list[Any], where: str, depth: int) -> float:
+        if content != ["infinity"]:
+            raise ModelFileError(f"{where} is no number")
+        return math.inf
+
     _rules: ClassVar[dict[str, Callable[..., Any]]] = {
         "list": _items,
         "dict": _dict,
         "array": _array,
         "csr": _csr,
         "strings": _strings,
+        "number": _number,
     }
 
 

@@ -8,15 +8,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from ntksketch.estimators import NTKClassifier, NTKFeatures, NTKRegressor, StreamingRidge
+from ntksketch.estimators import (
+    ExactNTKRegressor,
+    GradientFlow,
+    NTKClassifier,
+    NTKFeatures,
+    NTKRegressor,
+    StreamingRidge,
+)
 from ntksketch.storage import container
 from ntksketch.storage.codec import decode, encode
 from ntksketch.storage.errors import ModelFileError
 from ntksketch.storage.registry import MODELS
 
-Model = NTKFeatures | NTKRegressor | NTKClassifier | StreamingRidge
+Model = (
+    NTKFeatures | NTKRegressor | NTKClassifier | StreamingRidge | ExactNTKRegressor | GradientFlow
+)
 
 _RECORDED = ("numpy", "scipy", "jax", "scikit-learn")  # versions, for whoever reads the file
 
@@ -30,8 +40,8 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    model : NTKFeatures, NTKRegressor, NTKClassifier or StreamingRidge
-        The fitted model.
+    model : fitted estimator
+        NTKFeatures, NTKRegressor, NTKClassifier, StreamingRidge, ExactNTKRegressor or GradientFlow.
     path : path-like
         Where to; a file that is there is replaced. The name's usual end is ``.safetensors``.
 
@@ -98,7 +108,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    NTKFeatures, NTKRegressor, NTKClassifier or StreamingRidge
+    NTKFeatures, NTKRegressor, NTKClassifier, StreamingRidge, ExactNTKRegressor or GradientFlow
         The fitted model. Its predictions are those of the saved one, bit for bit with the same
         versions of the libraries on the same kind of machine.
 
@@ -143,4 +153,8 @@ def _model(document: Any, arrays: dict[str, Any]) -> Model:
     model = decode(document["model"], arrays)
     if type(model) not in MODELS:
         raise ModelFileError(f"it holds a {type(model).__name__}, which is no fitted model")
+    try:
+        check_is_fitted(model)
+    except NotFittedError:
+        raise ModelFileError(f"it holds a {type(model).__name__} that is not fitted") from None
     return model

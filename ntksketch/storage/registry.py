@@ -6,14 +6,23 @@ code but the library's own. Names are those of the format: they stay when a clas
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from sklearn.base import BaseEstimator
 
 from ntksketch import architectures as layers
 from ntksketch.architectures import Activation, Architecture, Dense, Serial
 from ntksketch.architectures.spatial import PADDINGS
-from ntksketch.estimators import NTKClassifier, NTKFeatures, NTKRegressor, StreamingRidge
+from ntksketch.dynamics import KernelRows, SpectralFlow
+from ntksketch.estimators import (
+    ExactNTKRegressor,
+    GradientFlow,
+    NTKClassifier,
+    NTKFeatures,
+    NTKRegressor,
+    StreamingRidge,
+)
+from ntksketch.estimators.flow_on_rows import FeatureRows
 from ntksketch.estimators.streaming_ridge import _Choice
 from ntksketch.features import (
     Auto,
@@ -32,6 +41,8 @@ from ntksketch.kernels.zonal import LegendreSeries, NetworkKernel, Polynomial
 from ntksketch.kernels.zonal.exponential import GammaExponential
 from ntksketch.linear import GramAccumulator, RidgeSolution, SolveStatus
 from ntksketch.linear.penalty import Penalty
+from ntksketch.solvers import Checkpoint, ConvergenceStatus, KernelRidgeSolution
+from ntksketch.solvers.status import Kind
 from ntksketch.storage.maps import COUNT, KIND, MAP_TYPES, MAPS, NUMBERS, SIZE
 from ntksketch.storage.schema import (
     Array,
@@ -46,6 +57,7 @@ from ntksketch.storage.schema import (
     Pair,
     Rows,
     Strings,
+    Unbounded,
 )
 from ntksketch.storage.unsaved import UnsavedFunction
 
@@ -229,6 +241,60 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
             "holdout": (VECTOR64, None),
         },
     ),
+    # exact kernel ridge regression
+    "Checkpoint": (
+        Checkpoint,
+        {"path": str, "seconds": (*NUMBER, None), "iterations": (SIZE, None)},
+    ),
+    "ConvergenceStatus": (
+        ConvergenceStatus,
+        {
+            "kind": OneOf(get_args(Kind)),
+            "cause": str,
+            "remedy": str,
+            "tolerance": float,
+            "residuals": Float64(ndim=2, finite=False),
+            "iterations": Array("i", 2),
+            "rank": COUNT,
+        },
+    ),
+    "KernelRidgeSolution": (
+        KernelRidgeSolution,
+        {
+            "architecture": (Architecture, ZonalKernel),
+            "kind": KIND,
+            "X": Rows(),
+            "alphas": float,
+            "dual_coef": (VECTOR64, MATRIX64),
+            "intercept": (float, VECTOR64),
+            "status": ConvergenceStatus,
+        },
+    ),
+    # training in closed form
+    "dynamics.SpectralFlow": (
+        SpectralFlow,
+        {
+            "eigenvalues": VECTOR64,
+            "basis": MATRIX64,
+            "loadings": MATRIX64,
+            "energies": VECTOR64,
+            "floor": float,
+        },
+    ),
+    "dynamics.KernelRows": (
+        KernelRows,
+        {
+            "target": (Architecture, ZonalKernel, None),
+            "kind": KIND,
+            "X": (Rows(), None),
+            "used": Array("i", 1),
+            "weight": (VECTOR64, None),
+        },
+    ),
+    "dynamics.FeatureRows": (
+        FeatureRows,
+        {"feature_map": (*MAPS, None), "penalty": (Penalty, None)},
+    ),
     # estimators
     "StreamingRidge": (
         StreamingRidge,
@@ -245,11 +311,13 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
         NTKFeatures,
         {
             **FEATURE_PARAMETERS,
-            **SEEN,
-            "feature_map_": MAPS,
-            "architecture_": (Architecture, ZonalKernel),
-            "method_": Method,
-            "_n_features_out": SIZE,
+            # all of these, or none: a parameter of another estimator need not be fitted
+            "n_features_in_": Maybe(SIZE),
+            "feature_names_in_": Maybe(Strings()),
+            "feature_map_": Maybe(MAPS),
+            "architecture_": Maybe((Architecture, ZonalKernel)),
+            "method_": Maybe(Method),
+            "_n_features_out": Maybe(SIZE),
             "_sklearn_output_config": Maybe(
                 DictOf(OneOf(("transform",)), OneOf(("default", "pandas", "polars", None)))
             ),
@@ -264,8 +332,61 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
             "classes_": Labels(),
         },
     ),
+    "ExactNTKRegressor": (
+        ExactNTKRegressor,
+        {
+            "architecture": (Architecture, ZonalKernel, None),
+            "alpha": NUMBER,
+            "kind": str,
+            "fit_intercept": bool,
+            "tolerance": NUMBER,
+            "max_iter": SIZE,
+            "rank": (COUNT, None),
+            "checkpoint": (Checkpoint, str, None),
+            "working_memory": (*NUMBER, None),
+            "random_state": (int, None),
+            "max_seconds": Unbounded(),
+            **SEEN,
+            "architecture_": (Architecture, ZonalKernel),
+            "solution_": KernelRidgeSolution,
+            "dual_coef_": (VECTOR64, MATRIX64),
+            "intercept_": (float, VECTOR64),
+            "status_": ConvergenceStatus,
+            "n_iter_": SIZE,
+        },
+    ),
+    "GradientFlow": (
+        GradientFlow,
+        {
+            "kernel": (Architecture, ZonalKernel, NTKFeatures, str, None),
+            "method": (str, Method, None),
+            "n_components": int,
+            "kind": str,
+            "t": Unbounded(),
+            "learning_rate": (*NUMBER, None),
+            "cutoff": (*NUMBER, None),
+            "working_memory": (*NUMBER, None),
+            "random_state": (int, None),
+            **SEEN,
+            "features_": Maybe(NTKFeatures),
+            "_rows": (FeatureRows, KernelRows),
+            "_flow": (SpectralFlow, None),
+            "_sums": (GramAccumulator, None),
+            "_rest": Maybe(DictOf(str, (VECTOR64, MATRIX64))),
+            "_single_target": bool,
+            "_started": bool,
+        },
+    ),
 }
 
 ENTRIES = {name: Entry(cls, fields) for name, (cls, fields) in _TABLE.items()}
 NAMES = {entry.cls: name for name, entry in ENTRIES.items()}
-MODELS: tuple[type[BaseEstimator], ...] = NTKFeatures, NTKRegressor, NTKClassifier, StreamingRidge
+COMPUTING = *MAPS, KernelRows, KernelRidgeSolution  # what evaluates kernels for predictions
+MODELS: tuple[type[BaseEstimator], ...] = (
+    NTKFeatures,
+    NTKRegressor,
+    NTKClassifier,
+    StreamingRidge,
+    ExactNTKRegressor,
+    GradientFlow,
+)

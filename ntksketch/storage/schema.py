@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -193,6 +194,17 @@ class Whole(Spec):
         return f"a whole number of at least {self.least}"
 
 
+class Unbounded(Spec):
+    """A number that may be infinity: a time, or a limit that is none."""
+
+    def fits(self, value: Any) -> bool:
+        """Say whether a value is such a number."""
+        return type(value) is int or (type(value) is float and value > -math.inf)
+
+    def __str__(self) -> str:
+        return "a number, perhaps infinity"
+
+
 @dataclass(frozen=True)
 class OneOf(Spec):
     """One of some values."""
@@ -260,7 +272,9 @@ def fits(value: Any, spec: Any) -> bool:
         return value is None
     if isinstance(spec, Spec):
         return spec.fits(value)
-    if spec in (bool, int, float, str):
+    if spec is float:
+        return type(value) is float and math.isfinite(value)
+    if spec in (bool, int, str):
         return type(value) is spec
     return isinstance(value, spec)
 

@@ -61,6 +61,10 @@ FILES = {
         ntk.cnn(2, 2, pooling=2, bias_std=0.2, shape=(saved.ROWS.shape[1], 1)),
         n_components=8,
     ),
+    "flow": lambda: saved.flow("linear", t=2),
+    "flow of features": lambda: saved.flow(ntk.mlp(1), "gegenbauer", 8),
+    "flow of a kernel": lambda: saved.flow(X=saved.ROWS[:9], y=saved.TARGETS[:9]),
+    "exact": lambda: saved.exact(X=saved.ROWS[:9], y=saved.TARGETS[:9]),
     "ridge": lambda: ntk.StreamingRidge([0.1, 1.0]).fit(saved.ROWS, saved.TARGETS),
 }
 

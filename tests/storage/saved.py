@@ -36,6 +36,16 @@ def classifier(
     return ntk.NTKClassifier(architecture, method, n_components, **parameters).fit(X, y)
 
 
+def flow(kernel=None, method=None, n_components=24, X=ROWS, y=TARGETS, **parameters):
+    parameters = {"random_state": 0, **parameters}
+    return ntk.GradientFlow(kernel, method, n_components, **parameters).fit(X, y)
+
+
+def exact(architecture=None, alpha=0.1, X=ROWS, y=TARGETS, **parameters):
+    parameters = {"random_state": 0, **parameters}
+    return ntk.ExactNTKRegressor(architecture, alpha, **parameters).fit(X, y)
+
+
 MAKERS = {"features": features, "regressor": regressor, "classifier": classifier}
 
 
@@ -58,6 +68,10 @@ def outputs(model, X=ROWS):
             results[name] = np.asarray(getattr(model, name)(X))
     if hasattr(model, "features_"):
         results["features"] = model.features_.transform(X)
+    if hasattr(model, "training_loss"):
+        times = np.array([0, 3, np.inf])
+        results["over time"] = model.predict(X, times)
+        results["loss"] = model.training_loss(times)
     return results
 
 
