@@ -145,8 +145,8 @@ def gather_by_tasks(
     """Return the statistics of the features of a Dask collection.
 
     Each task accumulates some chunks and changes nothing, so that a task that ran on a worker that
-    was lost is run again and counts once. Results are merged in the order of the rows, whatever
-    the order in which they come.
+    was lost is run again and counts once. Results are merged with their neighbours' in the order
+    of the rows, whatever the order in which they come.
 
     Parameters
     ----------
@@ -177,9 +177,12 @@ def gather_by_tasks(
     )
     width = source.shape[1] if feature_map is None else feature_map.n_components
     accumulate, merge = delayed(_accumulate, pure=False), delayed(_merge, pure=False)
-    parts = (accumulate(settings, *part) for part in _parts(source, width))
+    parts = [accumulate(settings, *part) for part in _parts(source, width)]
+    while len(parts) > 1:  # neighbours: few results wait for others, whichever task is late
+        pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
+        parts = [merge(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
     empty = encode(np.zeros((0, *source.y.shape[1:]), source.y.dtype))
-    return functools.reduce(merge, parts).compute(), empty.ndim == 1
+    return parts[0].compute(), empty.ndim == 1
 
 
 def _parts(source: DaskSource, width: int) -> Iterator[_Part]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ntksketch.data.blocks import available_memory, budget_bytes, format_bytes, format_seconds
 from ntksketch.data.source import Source
+from ntksketch.features.statistics import READ_SHARE
 
 _MATRICES = 6  # of float64 that the statistics and their solve take at most
 _SIDE = 2048  # of the product that tells how fast this machine is: smaller ones are slower
@@ -18,7 +19,9 @@ _ROUNDS = 3
 # times as many rows; penalties are tried by some eight factorisations of m^3 / 3, in float64
 _LANDMARK_PRODUCTS = 16
 _FACTORISATIONS = 8
-_ENTRY_SECONDS = 5e-9  # for a feature that is not a product: the kernel's function, means, checks
+# beside products: for a row to be read, checked and moved, and for the kernel's function and the
+# mean of each of its features; measured on 3 x 10^5 to 4 x 10^6 rows
+_ROW_SECONDS, _ENTRY_SECONDS = 7e-6, 7e-9
 
 
 class FitCost(NamedTuple):
@@ -59,7 +62,7 @@ def fit_cost(source: Source, n_components: int, working_memory: float | None = N
         Prints as a short text.
     """
     m = n_components
-    memory = 8.0 * _MATRICES * m**2 + budget_bytes(working_memory)
+    memory = 8.0 * _MATRICES * m**2 + READ_SHARE * budget_bytes(working_memory)
     n = source.shape[0]
     if n is None or jax.default_backend() != "cpu":
         return FitCost(memory, None)
@@ -67,7 +70,8 @@ def fit_cost(source: Source, n_components: int, working_memory: float | None = N
     single = source.dtype == np.float32
     products = n * m * (m + 2 * width) * (1 if single else 2)
     products += _LANDMARK_PRODUCTS * m**2 * width + _FACTORISATIONS * 2 * m**3 / 3
-    return FitCost(memory, products * product_seconds() + _ENTRY_SECONDS * n * m)
+    rest = n * (_ROW_SECONDS + _ENTRY_SECONDS * m)
+    return FitCost(memory, products * product_seconds() + rest)
 
 
 def product_seconds() -> float:

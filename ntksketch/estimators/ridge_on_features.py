@@ -46,11 +46,11 @@ class Fitted(NamedTuple):
     classes: np.ndarray | None
     working_memory: float | None
 
-    def chunk_rows(self, dtype: Any) -> int:
+    def chunk_rows(self, dtype: Any, row_bytes: float = 0.0) -> int:
         """Return how many rows have their features in memory at a time."""
         if self.feature_map is None:
             return PIECE_ROWS
-        return chunk_rows(self.feature_map, dtype, self.working_memory)
+        return chunk_rows(self.feature_map, dtype, self.working_memory, row_bytes)
 
     def predict(self, X: Any, start: int = 0) -> np.ndarray:
         """Return the predictions of a chunk of rows, of which `start` is the first one's number."""
@@ -127,7 +127,8 @@ class OnFeatures(RowsMixin, BaseEstimator):
             width = None if coef.ndim == 1 or classes is not None else len(coef)
             return map_rows(_predict, X, fitted, width, dtype if classes is None else classes.dtype)
         predictions, done = [], 0
-        for rows in self._chunks(X, fitted.chunk_rows(dtype)):
+        row_bytes = X.row_bytes if isinstance(X, Source) else 0.0
+        for rows in self._chunks(X, fitted.chunk_rows(dtype, row_bytes)):
             predictions.append(fitted.predict(rows, done))
             done += rows.shape[0]
             if progress is not None:

@@ -16,16 +16,25 @@ from ntksketch.features.base import FeatureMap
 from ntksketch.features.pass_state import PassState
 from ntksketch.features.transform import transform_blocks
 from ntksketch.linear import GramAccumulator
+from ntksketch.linear.rows import PIECE_ROWS
 
 _CHUNK_ROWS = 8192  # rows of features between updates of the Gram matrix
 _SAMPLE_ROWS = 64  # whose features tell maps apart
 _COPIES = 4  # a chunk's features and the chunk's before: half the budget, the rest for making them
+_READ = 12  # chunks of rows that are read, wait and are in use: together another quarter of it
+READ_SHARE = 1.25  # of the budget, with these
 
 
-def chunk_rows(feature_map: FeatureMap, dtype: Any, working_memory: float | None) -> int:
-    """Return how many rows have their features in memory at a time."""
-    row_bytes = _COPIES * feature_map.n_components * dtype.itemsize
-    return rows_per_block(row_bytes, working_memory, most=_CHUNK_ROWS)
+def chunk_rows(
+    feature_map: FeatureMap, dtype: Any, working_memory: float | None, row_bytes: float = 0.0
+) -> int:
+    """Return how many rows have their features in memory at a time.
+
+    `row_bytes` is what a row takes that is read for it; rows that are in memory take nothing more.
+    """
+    feature_bytes = _COPIES * feature_map.n_components * dtype.itemsize
+    most = max(feature_bytes, _READ * row_bytes)
+    return rows_per_block(most, working_memory, most=_CHUNK_ROWS)
 
 
 def transform_chunk(
@@ -86,10 +95,12 @@ def gather(
     GramAccumulator
         The accumulator itself.
     """
-    n_rows = chunk_rows(feature_map, source.dtype, working_memory)
+    n_rows = chunk_rows(feature_map, source.dtype, working_memory, source.row_bytes)
     done = 0
     if state is not None:
-        done = state.begin(_identity(feature_map, source, n_rows, sample_weight), accumulator)
+        about = _identity(feature_map, source, n_rows, sample_weight)
+        about["fit_intercept"] = accumulator.fit_intercept
+        done = state.begin(about, accumulator)
         if progress is not None and done:
             progress(done)
     if done == source.shape[0]:
@@ -102,6 +113,8 @@ def gather(
             chunk = Z if out is None else chunk
             batch.update(Z, y, weight, overwrite=True)
             done += X.shape[0]
+            if done % PIECE_ROWS == 0:  # rows of weight zero do not fill the batch's pieces
+                batch.settle()
             if state is not None and batch.settled:
                 state.see(done, accumulator)
             if progress is not None:
@@ -116,7 +129,7 @@ def _identity(
     sample = next(iter(source.blocks(min(n_rows, _SAMPLE_ROWS))))
     return {
         "source": source.fingerprint(),
-        "targets": checksum([sample.y]),
+        "targets": [checksum([sample.y]), source.targets_fingerprint()],
         "weights": None if sample_weight is None else checksum([sample_weight]),
         "features": checksum([transform_chunk(feature_map, sample.X, None)]),
         "block_rows": n_rows,

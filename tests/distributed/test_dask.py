@@ -1,9 +1,11 @@
 """Dask collections: the models of the same rows in memory, by pure tasks and lazily."""
 
+import itertools
 import os
 import signal
 import threading
 import time
+import weakref
 
 import dask
 import dask.array as da
@@ -160,6 +162,36 @@ def test_tasks_change_nothing():
     np.testing.assert_array_equal(first.gram, second.gram)
     assert (one.n_rows, other.n_rows, first.n_rows) == (300, 300, 600)
     assert len(list(dask_collections._parts(dask_collections.DaskSource(*lazy), 24))) > 1
+
+
+@pytest.mark.parametrize("late", [0, 17, 63])
+def test_few_results_wait_for_a_late_task(late, monkeypatch):
+    """A worker holds statistics for its threads, and few more, whichever task takes long."""
+    X, Y, _ = problem(n=64 * 30)
+    alive, most, count = set(), [], itertools.count()
+
+    def watched(function):
+        def call(*arguments):
+            if function is accumulate and arguments[1] == 30 * late:
+                time.sleep(0.5)
+            result = function(*arguments)
+            name = next(count)
+            alive.add(name)
+            weakref.finalize(result, alive.discard, name)
+            most.append(len(alive))
+            return result
+
+        return call
+
+    accumulate, merge = dask_collections._accumulate, dask_collections._merge
+    monkeypatch.setattr(dask_collections, "_accumulate", watched(accumulate))
+    monkeypatch.setattr(dask_collections, "_merge", watched(merge))
+    monkeypatch.setattr(dask_collections, "_GROUP_WIDTHS", 1)
+    with dask.config.set(scheduler="threads", num_workers=2):
+        model = ntk.StreamingRidge().fit(*in_chunks(X, Y, chunks=(30,) * 64))
+    assert len(most) == 64 + 63
+    assert max(most) <= 2 * 2 + 2 * 6
+    close(model.coef_, ntk.StreamingRidge().fit(X, Y).coef_)
 
 
 def test_what_cannot_be_used():

@@ -103,10 +103,13 @@ def test_a_state_of_something_else_is_refused(tmp_path):
     path = tmp_path / "fit.pass"
     stopped(path, X, Y)
     before = path.read_bytes()
+    later = Y.copy()
+    later[590:, 1] += 1
     others = {
         "features": (regressor(random_state=1), X, Y, None),
+        "fit_intercept": (regressor(fit_intercept=False), X, Y, None),
         "source": (regressor(), X + 1, Y, None),
-        "targets": (regressor(), X, Y + 1, None),
+        "targets": (regressor(), X, later, None),
         "weights": (regressor(), X, Y, weight),
         "block_rows": (regressor(working_memory=2 * MEMORY), X, Y, None),
     }
@@ -121,6 +124,38 @@ def test_a_state_of_something_else_is_refused(tmp_path):
         np.savez(file, a=1)
     with pytest.raises(ValueError, match="holds no pass over rows"):
         regressor().fit(X, Y, checkpoint=path)
+
+
+def test_targets_of_a_file_that_changed_are_refused(tmp_path):
+    X, Y, _ = problem()
+    np.save(tmp_path / "Y.npy", Y)
+    source = open_source(X, targets=tmp_path / "Y.npy")
+    path = tmp_path / "fit.pass"
+    stopped(path, source)
+    Y[400] += 1
+    np.save(tmp_path / "Y.npy", Y)
+    source = open_source(X, targets=tmp_path / "Y.npy")
+    with pytest.raises(ValueError, match="its targets is"):
+        regressor().fit(source, checkpoint=path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5])
+def test_rows_of_weight_zero_do_not_keep_it_from_saving(share, monkeypatch, tmp_path):
+    monkeypatch.setattr("ntksketch.features.statistics.PIECE_ROWS", 256)
+    monkeypatch.setattr("ntksketch.linear.gram.PIECE_ROWS", 256)
+    X, Y, _ = problem(3000, np.float32)
+    weight = (np.random.default_rng(1).random(len(X)) >= share).astype(float)
+    saved, save = [], PassState.save
+    monkeypatch.setattr(
+        PassState, "save", lambda self, rows, sums: (saved.append(rows), save(self, rows, sums))
+    )
+    path = tmp_path / "fit.pass"
+    expected = regressor().fit(X, Y, weight, checkpoint=path)
+    assert set(range(256, 3000, 256)) <= set(saved)
+    for blocks in (3, 3):
+        stopped(path, X, Y, weight, blocks=blocks)
+    model = regressor().fit(X, Y, weight, checkpoint=path)
+    np.testing.assert_array_equal(model.ridge_.coef_, expected.ridge_.coef_)
 
 
 def test_what_cannot_keep_a_state(tmp_path):
