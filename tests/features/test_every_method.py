@@ -2,6 +2,7 @@
 
 import pickle
 
+import dask.array as da
 import jax
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from sklearn.datasets import load_digits
 from sklearn.utils import estimator_checks
 
 import ntksketch as ntk
+from ntksketch.distributed import gather_on_mesh
 from ntksketch.features import transform_blocks
+from ntksketch.features.statistics import gather
+from ntksketch.linear import GramAccumulator
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case.method))
 ROWS = np.random.default_rng(0).standard_normal((12, 5))
@@ -151,6 +155,40 @@ def test_blocks_containers_and_pickles_agree(case):
 
 
 @every_case
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
+def test_rows_of_files_and_of_dask_have_the_features_of_arrays(case, dtype, tmp_path):
+    X = np.random.default_rng(1).standard_normal((70, 5)).astype(dtype)
+    np.save(tmp_path / "X.npy", X)
+    source = ntk.data.open_source(tmp_path / "X.npy")
+    chunks = da.from_array(X, chunks=((20, 0, 50), (5,)))
+    fm = ntk.NTKFeatures(ARCHITECTURE, case.method, 12, random_state=0)
+    expected = fm.fit(X).transform(X)
+    for rows in (np.load(tmp_path / "X.npy", mmap_mode="r"), source, chunks):
+        fm.fit(rows)
+        np.testing.assert_array_equal(fm.transform(X), expected)
+    # chunks of other heights are other products
+    close = {"rtol": 0, "atol": 2e-5 * np.abs(expected).max()}
+    np.testing.assert_allclose(fm.transform(chunks).compute(), expected, **close)
+    written = ntk.data.featurise(fm, source, tmp_path / "Z.npy").read(0, 70)
+    assert written.dtype == expected.dtype
+    np.testing.assert_allclose(written, expected, **close)
+
+
+@every_case
+def test_sums_on_a_mesh_are_those_of_the_host(case):
+    X = np.random.default_rng(1).standard_normal((70, 5)) + 1
+    source = ntk.data.open_source(X, targets=X[:, :2] ** 2)
+    feature_map = draw_map(case.method, ARCHITECTURE, X, 12, jax.random.key(0))
+    host, mesh = (
+        sums(feature_map, source, GramAccumulator()).finalise()
+        for sums in (gather, gather_on_mesh)
+    )
+    for part in ("gram", "moment", "z_mean", "y_mean", "y_squares"):
+        one, other = getattr(host, part), getattr(mesh, part)
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-9 * np.abs(one).max())
+
+
+@every_case
 def test_compiles_once_for_any_number_of_blocks(case, compilations):
     X = np.random.default_rng(1).standard_normal((300, 7)).astype(np.float32)
     feature_map = draw_map(case.method, ARCHITECTURE, X[:40], 13, jax.random.key(0))
@@ -175,7 +213,7 @@ def test_biases(case):
     if case.layered:
         K = ntk.kernel(behind, ROWS)
         Z = draw(case.method, behind, ROWS, 1024, jax.random.key(0))
-        assert relative_error(Z @ Z.T, K) < 0.15
+        assert relative_error(Z @ Z.T, K) < 0.15 * case.spread
     else:
         with pytest.raises(ValueError, match=r"is not zonal: .* method='nystroem'"):
             draw(case.method, behind, ROWS, 64, jax.random.key(0))
@@ -241,7 +279,7 @@ def test_duplicated_constant_and_zero_rows(case):
     X = np.concatenate([np.repeat(ROWS[:2], 20, axis=0), np.zeros((3, 5)), np.ones((5, 5))])
     K = ntk.kernel(ARCHITECTURE, X)
     Z = draw(case.method, ARCHITECTURE, X.astype(np.float32), 400, jax.random.key(0))
-    assert relative_error(Z @ Z.T, K) < 0.2
+    assert relative_error(Z @ Z.T, K) < 0.2 * case.spread
 
 
 @every_case
