@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
 CASES = [
     Case(ntk.RandomFeatures(), "exact", True, False),
-    Case(ntk.RandomFeatures.published(), "exact", True, False, -0.3, spread=1.5),
+    Case(ntk.RandomFeatures.published(), "exact", True, False, -0.3, spread=2.5),
     Case(ntk.Gegenbauer(), "expected", False, True),
     Case(ntk.Gegenbauer(linear="random"), "expected", False, True),
     Case(ntk.Gegenbauer(directions="structured"), None, False, True),
