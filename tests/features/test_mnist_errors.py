@@ -14,7 +14,10 @@ pytestmark = [
     pytest.mark.skipif("NTKSKETCH_DATA" not in os.environ, reason="NTKSKETCH_DATA is not set"),
 ]
 
-# method, depth, mean errors at m = 1,024 and 4,096; the published division of columns is free
+# Method, depth, mean errors at m = 1,024 and 4,096. The method as published leaves the division of
+# the columns free. With a quarter for the rectifier, which comparisons take, its errors at depth 2
+# and m = 4,096 are 0.089 in the mean over draws and differ by 0.015 from one to the next, mostly in
+# the scale of all of the kernel: one draw of a prototype had 0.075.
 BOUNDS = [
     (ntk.Gegenbauer(), 1, (0.048, 0.013)),
     (ntk.Gegenbauer(), 2, (0.063, 0.027)),
@@ -23,6 +26,7 @@ BOUNDS = [
     (ntk.RandomFeatures(), 1, (0.15, 0.06)),
     (ntk.RandomFeatures(), 2, (0.20, 0.08)),
     (ntk.RandomFeatures.published(), 1, (0.15, 0.06)),
+    (ntk.RandomFeatures.published(), 2, (0.20, 0.10)),
     (ntk.RandomFeatures.published(relu_fraction=0.5), 2, (0.20, 0.08)),
 ]
 
