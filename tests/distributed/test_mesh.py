@@ -179,6 +179,7 @@ print(json.dumps({**found, "prediction": model.predict(X[:5]).tolist()}))
 """
 
 
+@pytest.mark.slow
 def test_four_devices_give_the_sums_of_one():
     """In a process of its own, which sees four devices where there is one processor."""
     done = subprocess.run(

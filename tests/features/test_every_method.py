@@ -160,7 +160,7 @@ def test_rows_of_files_and_of_dask_have_the_features_of_arrays(case, dtype, tmp_
     X = np.random.default_rng(1).standard_normal((70, 5)).astype(dtype)
     np.save(tmp_path / "X.npy", X)
     source = ntk.data.open_source(tmp_path / "X.npy")
-    chunks = da.from_array(X, chunks=((20, 0, 50), (5,)))
+    chunks = da.from_array(X, chunks=((35, 0, 35), (5,)))
     fm = ntk.NTKFeatures(ARCHITECTURE, case.method, 12, random_state=0)
     expected = fm.fit(X).transform(X)
     for rows in (np.load(tmp_path / "X.npy", mmap_mode="r"), source, chunks):
