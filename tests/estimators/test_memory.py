@@ -40,7 +40,7 @@ for name, (n, d, m, depth, budget, method) in json.loads(sys.argv[1]).items():
     X = rows(n, d)
     features = ntk.NTKFeatures(
         ntk.mlp(depth), eval("ntk." + method), m, working_memory=budget, random_state=0
-    ).fit(X[:2])
+    ).fit(X[:1500])
     features.transform(X[:1500])
     peaks[name] = peak(features.transform, X)
     leaves = jax.tree.leaves(features.feature_map_.params)
@@ -87,6 +87,13 @@ TRANSFORMS = {  # rows, columns, components, depth, budget in MiB, method
     "layers of powers": (
         (4_000, 64, 64, 2, 12, "PolynomialSketch(variant='layered', hidden_components=64)")
     ),
+    "directions": (8_000, 64, 512, 2, 8, "Gegenbauer()"),
+    "wide structured directions": (
+        (1_500, 4_000, 512, 2, 24, "Gegenbauer(linear='random', directions='structured')")
+    ),
+    "landmarks": (8_000, 64, 512, 2, 12, "Nystroem('uniform')"),
+    "gradients": (4_000, 64, 256, 2, 12, "GradientFeatures(width=64)"),
+    "columns chosen": (4_000, 64, 256, 1, 12, "Resampled('gegenbauer')"),
 }
 FIT = (20_000, 384, 16)  # rows, components, budget in MiB
 STORE = (150_000, 64, 384, 16)  # rows, columns, components, budget in MiB
