@@ -15,12 +15,19 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from ntksketch.data.blocks import block_slices
+from ntksketch.data.source import Source
+from ntksketch.distributed.dask_collections import is_dask
 
 _BLOCK = 1024  # images at a time
 
 
 def _checked(X: Any, name: str) -> NDArray:
     """Return images or rows as a floating array of their shape, finite."""
+    if isinstance(X, Source) or is_dask(X):
+        raise TypeError(
+            f"{name} takes images in memory, got {type(X).__name__}: give arrays, block by block "
+            "after a fit to some of them"
+        )
     options: dict[str, Any] = {"dtype": [np.float64, np.float32], "allow_nd": True}
     X = check_array(X, input_name="X", **options)
     if X.ndim > 4:
@@ -96,7 +103,8 @@ class ChannelStandardizer(TransformerMixin, BaseEstimator):
         axes = tuple(range(images.ndim - 1))
         self.mean_ = images.mean(axes, dtype=np.float64)
         deviation = images.std(axes, dtype=np.float64)
-        self.scale_ = np.where(deviation > 0, deviation, 1.0)
+        constant = images.min(axes) == images.max(axes)  # their deviation is rounding
+        self.scale_ = np.where(constant, 1.0, deviation)
         return self
 
     def transform(self, X: Any) -> NDArray:
@@ -187,6 +195,8 @@ class ZCAWhitening(TransformerMixin, BaseEstimator):
             raise ValueError(f"regularization must be positive and finite, got {given!r}")
         rows = _checked(X, "ZCAWhitening")
         rows = rows.reshape(len(rows), -1)
+        if (rows == rows[0]).all():  # their covariance is rounding
+            raise ValueError("ZCAWhitening: all rows are equal, there is nothing to whiten")
         self.n_features_in_ = rows.shape[1]
         self.mean_ = rows.mean(0, dtype=np.float64)
         covariance = np.zeros((rows.shape[1], rows.shape[1]))
@@ -195,8 +205,6 @@ class ZCAWhitening(TransformerMixin, BaseEstimator):
             covariance += centred.T @ centred
         values, vectors = scipy.linalg.eigh(covariance / len(rows), overwrite_a=True)
         values = np.maximum(values, 0)
-        if not values.sum():
-            raise ValueError("ZCAWhitening: all rows are equal, there is nothing to whiten")
         scaled = vectors / np.sqrt(values + float(given) * values.mean())
         self.whitening_ = scaled @ vectors.T
         return self
@@ -230,7 +238,8 @@ class FlipAverage(TransformerMixin, BaseEstimator):
     """Average the features of an image and of its mirror image.
 
     Their kernel is the mean over both of both images: that of a model that is the same for an
-    image and its mirror image, as if it had been fitted to all images and their mirror images.
+    image and its mirror image. Where features tell no pair of images from their mirror images it is
+    the model of all images and their mirror images.
 
     Parameters
     ----------
@@ -259,14 +268,14 @@ class FlipAverage(TransformerMixin, BaseEstimator):
         self.transformer = transformer
         self.shape = shape
 
-    def fit(self, X: Any, y: Any = None) -> FlipAverage:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> FlipAverage:
         """Fit the transformer to the images as they are.
 
         Parameters
         ----------
         X : array-like of shape (n, height, width, channels) or (n, d)
             Images, or flat rows of them.
-        y : array-like, default=None
+        y, sample_weight : array-like, default=None
             Passed on.
 
         Returns
@@ -282,7 +291,8 @@ class FlipAverage(TransformerMixin, BaseEstimator):
         X = _checked(X, "FlipAverage")
         self._mirrored(X)
         transformer: Any = clone(self.transformer)
-        self.transformer_ = transformer.fit(X, y)
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        self.transformer_ = transformer.fit(X, y, **weights)
         return self
 
     def transform(self, X: Any) -> NDArray:

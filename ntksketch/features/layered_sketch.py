@@ -161,6 +161,22 @@ class ReluParams(NamedTuple):
     product: TensorSRHT | None
 
 
+def check_layered(target: Architecture | ZonalKernel) -> Architecture:
+    """Return a network that has features layer by layer, or raise ValueError."""
+    if isinstance(target, ZonalKernel):
+        raise ValueError(
+            f"variant='layered' needs the layers of a network, got {target}; take "
+            "variant='one-shot'"
+        )
+    for layer in all_layers(target):
+        if isinstance(layer, Activation) and not isinstance(layer, Relu):
+            raise ValueError(
+                f"variant='layered' has polynomials of the rectifier's functions, and {target} "
+                f"has {layer}: take method='nystroem' or 'random-features'"
+            )
+    return target
+
+
 def draw_layered(
     key: jax.Array,
     method: PolynomialSketch,
@@ -176,19 +192,9 @@ def draw_layered(
     ValueError
         If it is no ReLU network without hidden biases.
     """
-    if isinstance(target, ZonalKernel):
-        raise ValueError(
-            f"variant='layered' needs the layers of a network, got {target}; take "
-            "variant='one-shot'"
-        )
+    target = check_layered(target)
     if not is_spatial(target):
         zonal_form(target, kind)
-    for layer in all_layers(target):
-        if isinstance(layer, Activation) and not isinstance(layer, Relu):
-            raise ValueError(
-                f"variant='layered' has polynomials of the rectifier's functions, and {target} "
-                f"has {layer}: take method='nystroem' or 'random-features'"
-            )
     first, rest = split_first(target)
     n_inputs = first.shape[-1] if isinstance(first, Input) else X.shape[1]
     n_inputs += isinstance(first, Dense) and bool(first.bias_std)

@@ -12,7 +12,7 @@ import numpy as np
 from ntksketch.architectures import Architecture
 from ntksketch.architectures.spatial import is_spatial
 from ntksketch.features.base import FeatureMap, Method, check_layers
-from ntksketch.features.layered_sketch import draw_layered
+from ntksketch.features.layered_sketch import check_layered, draw_layered
 from ntksketch.features.polynomials import FITS, fit_polynomial
 from ntksketch.features.powers import draw_powers, make_plan
 from ntksketch.kernels import ZonalKernel
@@ -117,6 +117,8 @@ class PolynomialSketch(Method):
                 f"variant='one-shot' takes kernels of the cosine, and {target} works on images or "
                 "signals: take variant='layered'"
             )
+        if self.variant == "layered":
+            check_layered(target)
 
     def _draw(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from ntksketch.architectures.shapes import check_shapes, input_layer
 from ntksketch.architectures.spatial import Input, has_lengths, is_spatial, takes_lengths
 from ntksketch.kernels.sequences import are_sequences, check_lengths, pad_sequences
 
+_LEAST_SIDE = 8  # of arrays that are rather grey images than signals with as many channels
+
 
 def are_images(architecture: Any, X: Any) -> bool:
     """Say whether rows in memory come as images, signals or a list of sequences, for a network."""
@@ -20,6 +23,17 @@ def are_images(architecture: Any, X: Any) -> bool:
     if are_sequences(X):
         return True
     return len(_shape(X)) in (3, 4)
+
+
+def _warn_of_grey_images(shape: tuple[int, ...], name: str) -> None:
+    """Warn where signals look like images without an axis of channels."""
+    if len(shape) == 3 and shape[1] == shape[2] >= _LEAST_SIDE:
+        warnings.warn(
+            f"{name} has shape {shape}, which is taken for {shape[0]} signals of {shape[1]} steps "
+            f"and {shape[2]} channels: of grey images give {name}[..., None]; shape={shape[1:]} "
+            "in the network says that signals are meant",
+            stacklevel=3,
+        )
 
 
 def with_input(architecture: Any, X: Any, name: str = "X") -> tuple[Any, Any]:
@@ -51,6 +65,7 @@ def with_input(architecture: Any, X: Any, name: str = "X") -> tuple[Any, Any]:
         if len(shape) == 3:
             _require_no_padding(X, name)
         if known is None:
+            _warn_of_grey_images(shape, name)
             known = Input(shape[1:])
         if known.lengths:
             X = _padded(known, X, name)

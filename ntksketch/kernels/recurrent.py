@@ -11,12 +11,22 @@ from jax import lax
 from ntksketch.architectures.recurrent import LastStep, Recurrent, Reverse
 from ntksketch.kernels.activations import dual, dual_diagonal
 from ntksketch.kernels.pixels import AllPairs, Pixels, SamePixels, step
-from ntksketch.kernels.propagate import Covariance
+from ntksketch.kernels.propagate import Covariance, Variance, propagate_variance
 
 
 @step.register
 def _(layer: LastStep, state: SamePixels, mixed_later: bool) -> Covariance:
     return Covariance(*(a[-1] for a in state[:4]))
+
+
+@propagate_variance.register
+def _(layer: LastStep, state: Variance) -> Variance:
+    return Variance(*(a[:, -1] for a in state))
+
+
+@propagate_variance.register
+def _(layer: Reverse, state: Variance) -> Variance:
+    return Variance(*(a[:, ::-1] for a in state))
 
 
 @step.register

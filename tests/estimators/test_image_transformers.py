@@ -1,5 +1,6 @@
 """Transformers of images, and estimators that take them as arrays."""
 
+import dask.array as da
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -32,6 +33,40 @@ def test_integers_constants_and_precision():
     np.testing.assert_array_equal(fitted.transform(X)[..., 1], 0)
     assert fitted.transform(X.astype(np.float32)).dtype == np.float32
     assert ZCAWhitening().fit(IMAGES).transform(IMAGES.astype(np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_constants_that_are_no_binary_numbers(value, dtype):
+    """Their mean is rounded, and so is their deviation above zero."""
+    X = RNG.standard_normal((50, 3, 3, 2)).astype(dtype)
+    X[..., 1] = value
+    fitted = ChannelStandardizer().fit(X)
+    assert fitted.scale_[1] == 1
+    assert np.abs(fitted.transform(X)[..., 1]).max() < 1e-6
+    with pytest.raises(ValueError, match="all rows are equal"):
+        ZCAWhitening().fit(np.full((30, 6), value, dtype))
+
+
+def test_weights_reach_the_features_of_mirror_images():
+    weight = np.arange(40) % 3.0
+    nystroem = ntk.NTKFeatures(ntk.cnn(1), "nystroem", 8, random_state=0)
+    found = FlipAverage(nystroem).fit(IMAGES, sample_weight=weight).transform(IMAGES[:3])
+    alone = clone(nystroem).fit(IMAGES, sample_weight=weight)
+    both = alone.transform(IMAGES[:3]), alone.transform(IMAGES[:3, :, ::-1])
+    np.testing.assert_allclose(found, sum(both) / 2)
+
+
+@pytest.mark.parametrize(
+    "transformer", [ChannelStandardizer(SHAPE), ZCAWhitening(), FlipAverage(FEATURES, SHAPE)]
+)
+def test_rows_that_are_not_in_memory_are_refused(transformer):
+    lazy = da.from_array(FLAT, chunks=(10, -1))
+    for rows in (ntk.data.open_source(FLAT), lazy):
+        with pytest.raises(TypeError, match="takes images in memory, got"):
+            transformer.fit(rows)
+        with pytest.raises(TypeError, match="takes images in memory, got"):
+            clone(transformer).fit(IMAGES).transform(rows)
 
 
 @pytest.mark.parametrize("r", [0.01, 1])

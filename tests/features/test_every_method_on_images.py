@@ -11,7 +11,19 @@ from method_table import IMAGE_CASES
 from sklearn.datasets import load_digits
 
 import ntksketch as ntk
-from ntksketch import AvgPool, Conv, Dense, Erf, Flatten, GlobalAvgPool, Input, Relu, serial
+from ntksketch import (
+    AvgPool,
+    Conv,
+    Dense,
+    Erf,
+    Flatten,
+    GlobalAvgPool,
+    Input,
+    LastStep,
+    Relu,
+    Reverse,
+    serial,
+)
 from ntksketch.features import transform_blocks
 from ntksketch.storage import load, save
 
@@ -37,6 +49,8 @@ NETWORKS = {
     ),
     "hidden vector": (serial(Conv(), Relu(), Flatten(), Dense(), Relu(), Dense()), IMAGES),
     "signals": (serial(Conv(), Relu(), AvgPool(2), Conv(), Relu(), Flatten(), Dense()), SIGNALS),
+    "last step": (serial(Conv(), Relu(), LastStep(), Dense()), SIGNALS),
+    "turned": (serial(Reverse(), Conv(2), Relu(), GlobalAvgPool(), Dense()), SIGNALS),
 }
 SLOW = ntk.Resampled, ntk.PolynomialSketch
 every_case = pytest.mark.parametrize(

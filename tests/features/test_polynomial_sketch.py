@@ -429,3 +429,10 @@ def test_wide_sparse_rows_are_never_densified(variant):
     )
     # the rows alone are 12 GB if dense, and each 4 MB
     assert float(done.stdout) < 1500
+
+
+def test_layers_that_are_no_rectifiers_are_not_taken():
+    method = ntk.PolynomialSketch(variant="layered")
+    assert method.takes(ntk.cnn(2, shape=(4, 4, 1)))
+    assert not method.takes(ntk.cnn(2, activation=ntk.Erf(), shape=(4, 4, 1)))
+    assert not method.takes(ntk.zonal.laplace(1.0))

@@ -253,3 +253,16 @@ def test_other_methods_say_so(method):
         ntk.NTKFeatures(ntk.cnn(1, shape=(4, 4, 1)), "nystroem", 4).fit(np.ones((5, 15)))
     with pytest.raises(ValueError, match=r"weight_std must be None for .* images"):
         ntk.NTKKernel(ntk.cnn(1, shape=(4, 4, 1)), weight_std=1.0)(np.ones((5, 16)))
+
+
+def test_grey_images_without_channels_are_warned_of():
+    """As signals they would be, silently, other data."""
+    X = np.random.default_rng(0).standard_normal((3, 8, 8))
+    with pytest.warns(UserWarning, match=r"taken for 3 signals of 8 steps .* X\[..., None\]"):
+        found = ntk.kernel(ntk.cnn(1), X)
+    meant = ntk.kernel(ntk.cnn(1, shape=(8, 8)), X)
+    np.testing.assert_array_equal(found, meant)
+    assert np.abs(found - ntk.kernel(ntk.cnn(1), X[..., None])).max() > 0.1
+    with pytest.warns(UserWarning, match="grey images"):
+        ntk.NTKFeatures(ntk.myrtle(5), n_components=4).fit(np.ones((2, 32, 32)))
+    ntk.kernel(ntk.cnn(1), X[:, :, :7])
