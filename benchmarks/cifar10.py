@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from benchmarks.datasets import Dataset
 from benchmarks.errors import summary
 from benchmarks.methods import made
 from benchmarks.runner import LONG
-from benchmarks.timing import Stages, peak_memory
+from benchmarks.timing import Stages, median_ratio, medians, peak_memory, side_by_side
 from ntksketch.diagnostics import exact_ridge
 
 plot = cifar10_drawing.plot
@@ -52,6 +53,17 @@ METHODS = {  # settings know nothing of it: what is measured stays when there is
         {"hidden_components": (256, 512)},
         {5000: [2048], 10_000: [2048], 50_000: [8192]},
     ),
+    "nystroem": ImageMethod(
+        "Nyström by layers, widths by default", "pooled", "LayerwiseNystroem", {}, {5000: [2048]}
+    ),
+    "random": ImageMethod(
+        "Random features",
+        "pooled",
+        "RandomFeatures",
+        {},
+        {5000: [1024]},
+        seconds=0.06,
+    ),
     "gradient": ImageMethod(
         "Gradients, width 128",
         "pooled",
@@ -69,6 +81,8 @@ METHODS = {  # settings know nothing of it: what is measured stays when there is
         seconds=0.4,
     ),
 }
+_PUBLISHED = "cntksketch"  # whose time is the unit of the others'
+_PACE_IMAGES, _PACE_ROUNDS = 32, 3
 _PIXELS, _GFLOPS = images.SIDE**2, 90
 _SLOW = 0.1  # seconds of an image that make hours of a row
 _ZCA_SECONDS = 12  # the eigenvalues of 3,072 x 3,072 numbers
@@ -130,6 +144,7 @@ def configurations(settings: dict[str, Any]) -> list[dict[str, Any]]:
     found += [{"key": f"small {name}", "what": "small", "method": name} for name in METHODS]
     n = s["finite_rows"]
     found.append({"key": f"finite {n}", "what": "finite", "n_train": n})
+    found.append({"key": "pace", "what": "pace"})
     features = [
         _features(name, int(n), m, flips, s)
         for name, method in METHODS.items()
@@ -166,6 +181,8 @@ def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
         draws = len(s["exact_components"]) * s["draws"] if what == "small" else 0
         per_pixels = {"pooled": 1e-7}.get(name, 3.5e-7)
         return 30 + pairs * s["exact_side"] ** 4 * per_pixels + 5 * draws
+    if what == "pace":
+        return 120 + _PACE_ROUNDS * _PACE_IMAGES * sum(m.seconds or 0.02 for m in METHODS.values())
     if what == "finite":
         widths = sum((width / 64) ** 1.5 for width in s["widths"])
         candidates = len(finite_cnn.PREPROCESSING) * widths * len(s["rates"])
@@ -195,6 +212,8 @@ def measure(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str
         return measure_exact(configuration["network"], settings)
     if configuration["what"] == "small":
         return measure_small(configuration["method"], settings)
+    if configuration["what"] == "pace":
+        return measure_pace(settings)
     n_train, n_test = configuration["n_train"], settings["n_test"]
     if configuration["what"] == "finite":
         data = images.cifar10(n_train, n_test)
@@ -246,6 +265,29 @@ def draw(
     )
     features = ntk.FlipAverage(features, shape) if flips else features
     return features.fit(data.X_train)
+
+
+def measure_pace(settings: dict[str, Any]) -> dict[str, Any]:
+    """Time the features of the same few images by turns; no choice of a regulariser is made."""
+    short = settings["sizes"] is not None
+    count = 4 if short else _PACE_IMAGES
+    data = images.whitened(images.cifar10(settings["choice_rows"], count), 0.1)
+    data = data.first(max(count, settings["choice_rows"] // 3), count)
+    transforms = {}
+    for method, row in METHODS.items():
+        for m in [32] if short else next(iter(row.sizes.values())):
+            features = draw(method, m, data)
+            transforms[f"{method} {m}"] = functools.partial(features.transform, data.X_test)
+            features.transform(data.X_test)  # compiles
+    seconds = side_by_side(transforms, 1 if short else _PACE_ROUNDS)
+    unit = next((key for key in transforms if key.startswith(_PUBLISHED)), next(iter(transforms)))
+    return {
+        "n_images": count,
+        "unit": unit,
+        "seconds": {key: [s / count for s in several] for key, several in seconds.items()},
+        "median": {key: s / count for key, s in medians(seconds).items()},
+        "ratio": {key: median_ratio(seconds, unit, key) for key in transforms},
+    }
 
 
 # ---------------------------------------------------------------------------------------------

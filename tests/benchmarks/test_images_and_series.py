@@ -262,11 +262,13 @@ def test_another_method_leaves_what_is_measured(monkeypatch):
 def test_cifar10(folder, tiny):
     configurations = cifar10.configurations(tiny)
     keys = [c["key"] for c in configurations]
-    assert keys[:3] == ["exact pooled", "small few", "finite 60"]
-    assert keys[3:] == ["few 30 8", "few 30 8 flips", "long few 40 8"]
+    assert keys[:4] == ["exact pooled", "small few", "finite 60", "pace"]
+    assert keys[4:] == ["few 30 8", "few 30 8 flips", "long few 40 8"]
     chosen = [c for c in configurations if c["what"] != "finite"]
     data = saved(folder, cifar10, tiny, [(c, cifar10.measure(c, tiny)) for c in chosen])
-    exact, small, *features = data["measurements"]
+    exact, small, pace, *features = data["measurements"]
+    assert pace["median"].keys() == pace["ratio"].keys() == {"few 8"}
+    assert pace["ratio"]["few 8"] == 1
     assert [size["n_components"] for size in small["sizes"]] == [8, 16]
     assert 0 < small["sizes"][0]["error"]["mean"] < 0.5
     assert all(m["score"] > 0.9 for m in (exact, *features))
@@ -297,20 +299,31 @@ def test_the_table_of_cifar10_from_made_up_results(tmp_path):
     compared |= {"seconds": {"draw": 1.0, "featurise": 1.0}}
     few = {"key": "few", "what": "small", "method": "small", "network": "pooled"}
     exact = {"key": "exact", "what": "exact", "network": "pooled", "score": 0.4}
+    keys = "small 1024", "large 8192", "cntksketch 1024"
+    pace = {"key": "pace", "what": "pace", "n_images": 8, "unit": keys[2]}
+    pace |= {"median": dict(zip(keys, (0.01, 0.05, 0.5), strict=True))}
+    pace |= {"ratio": dict(zip(keys, (50.0, 10.0, 1.0), strict=True))}
+    published = {**about, "key": "long c", "method": "cntksketch", "n_train": 5000}
     outcomes = [
+        (published, {"n_components": 1024, "flips": False, "score": 0.5}),
+        ({**small, "key": "again"}, {"n_components": 1024, "flips": False, "score": 0.57}),
         (large, {"n_components": 8192, "flips": False, "score": 0.7}),
         (small, {"n_components": 1024, "flips": True, "score": 0.55}),
         (finite, {}),
         (exact, {"seconds": {"kernel": 7.0}}),
         (few, {"sizes": [compared]}),
+        (pace, {}),
     ]
     data = saved(tmp_path, cifar10, cifar10.settings(False), outcomes)
     table = cifar10_drawing.table(data, {"small": "few", "large": "many"})
     rows = [line for line in table.splitlines() if line.startswith("| ")]
     starts = [row.split(" | ")[0] for row in rows]
-    assert starts[2:5] == ["| few", "| trained network, width 32", "| many"]
+    assert starts[2:6] == ["| few", "| few", "| cntksketch", "| trained network, width 32"]
+    assert "| few | 1,024 | 10 | 50 | +7.00 (5,000) |" in table
+    assert "| many | 8,192 | 50 | 10 | " in table
+    assert "| cntksketch | 1,024 | 500 | 1 | +0.00 (5,000) |" in table
     ours = "| few | 5,000 | 1,024 | standardised, ZCA, flips | 55.00% | 1 | 2 | 3 | 6 | 0.75 | 1 |"
-    assert rows[2] == ours
+    assert ours in rows
     assert "| few | pooled | 8 | 0.1 ± 0 | 35.00% ± 7.07% | -5.00 | 2 |" in table
     assert render(tmp_path / "cifar10.json")[2].stat().st_size > 0
 
