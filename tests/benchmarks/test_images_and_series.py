@@ -55,7 +55,7 @@ def saved(folder, module, settings, measured):
 
 
 @pytest.mark.parametrize(
-    ("module", "minutes"), [(cifar10, 125), (ucr, 40), (pixels, 15)], ids=lambda v: str(v)[:20]
+    ("module", "minutes"), [(cifar10, 165), (ucr, 40), (pixels, 15)], ids=lambda v: str(v)[:20]
 )
 def test_full_runs_fit_their_time(module, minutes):
     settings = module.settings(False)
