@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import operator
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from ntksketch.data.checksum import checksum
 from ntksketch.data.mapped import MappedArray
 
 _MOST_ROWS = 8192  # of a block whose size is left to us
+_HASHED_ENTRIES = 2**16  # of targets, that are read at a time
 _SAMPLE_BYTES = 2**20  # of each of the three places that a fingerprint looks at
 
 
@@ -257,6 +259,31 @@ class Source:
             "files": {path.name: list(stamp) for path, stamp in self._stamps.items()},
             "checksum": checksum(samples),
         }
+
+    def targets_fingerprint(self) -> dict[str, Any] | None:
+        """Return an identity of the targets that is complete: every one of them is read.
+
+        Returns
+        -------
+        dict or None
+            Values for JSON: shape, dtype and a checksum of targets given beside the rows, or which
+            column they are; None without targets, or where a file can hold no others.
+
+        Raises
+        ------
+        SourceError
+            If they cannot be read.
+        """
+        targets = self._targets
+        if targets is None:
+            return None
+        shape = tuple(map(int, targets.shape))
+        height = max(1, _HASHED_ENTRIES // max(1, math.prod(shape[1:])))
+        parts = (
+            np.asarray(self._guarded(self._target_rows, rows.start, rows.stop, self.name))
+            for rows in block_slices(shape[0], height)
+        )
+        return {"shape": list(shape), "dtype": str(targets.dtype), "checksum": checksum(parts)}
 
     def _rows(self, start: int, stop: int) -> Any:
         """Read rows as they are stored: what every format defines."""

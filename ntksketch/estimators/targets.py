@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ntksketch.data.checksum import checksum
 from ntksketch.data.source import Block, Source
 from ntksketch.distributed.dask_collections import DaskSource
 
@@ -43,6 +44,9 @@ class EncodedTargets(Source):
     def fingerprint(self) -> dict[str, Any]:  # noqa: D102
         return self._source.fingerprint()
 
+    def targets_fingerprint(self) -> dict[str, Any] | None:  # noqa: D102
+        return self._source.targets_fingerprint()
+
     def blocks(self, n_rows: int | None = None, *, start: int = 0) -> Iterator[Block]:  # noqa: D102
         for block in self._source.blocks(n_rows, start=start):
             y = None if block.y is None else self._encode(block.y)
@@ -68,6 +72,10 @@ class ShiftedTargets(EncodedTargets):
             raise ValueError(
                 f"f0 has {len(shift)} rows, expected those of {source.name}: {source.shape[0]}"
             )
+
+    def targets_fingerprint(self) -> dict[str, Any]:  # noqa: D102
+        shift = {"shape": list(self._shift.shape), "checksum": checksum([self._shift])}
+        return {"of": super().targets_fingerprint(), "less": shift}
 
     def blocks(self, n_rows: int | None = None, *, start: int = 0) -> Iterator[Block]:  # noqa: D102
         for block in super().blocks(n_rows, start=start):

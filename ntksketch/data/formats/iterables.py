@@ -43,6 +43,9 @@ class IterableSource(Source):
     def fingerprint(self) -> NoReturn:  # noqa: D102
         raise SourceError("iterable: what comes is not known before it is read, nor afterwards")
 
+    def targets_fingerprint(self) -> NoReturn:  # noqa: D102
+        self.fingerprint()
+
     def _place(self, start: int, stop: int) -> NoReturn:
         raise SourceError("iterable: it has no rows to seek; read it once, by blocks()")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from ntksketch.data.source import Source
 
@@ -18,6 +18,8 @@ class ParsedSource(Source):
         Whether `_parse` returns targets.
     """
 
+    _target: Any = None  # the column that has the targets, where it could be another one
+
     def __init__(self, *args: Any, own_targets: bool, **options: Any) -> None:
         self._own_targets = own_targets
         self._waiting: tuple[tuple[int, int], Any] | None = None
@@ -26,6 +28,16 @@ class ParsedSource(Source):
     @property
     def has_targets(self) -> bool:  # noqa: D102
         return self._own_targets or super().has_targets
+
+    def with_targets(self, targets: Any) -> Source:  # noqa: D102
+        other = cast(ParsedSource, super().with_targets(targets))
+        other._own_targets, other._waiting = False, None
+        return other
+
+    def targets_fingerprint(self) -> dict[str, Any] | None:  # noqa: D102
+        if not self._own_targets:
+            return super().targets_fingerprint()
+        return None if self._target is None else {"column": self._target}
 
     def _parse(self, start: int, stop: int) -> tuple[Any, Any]:
         """Return rows, and their targets or None."""

@@ -1,0 +1,118 @@
+"""Targets beside rows: other ones, what tells them apart, and files of them that change."""
+
+import itertools
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from source_files import WAYS, rows_and_targets, table
+
+from ntksketch.data import SourceError, open_source
+from ntksketch.estimators.targets import EncodedTargets, ShiftedTargets
+
+N = 11
+WITH_ROWS = ("parquet", "parquet folder", "parquet lists", "parquet fixed lists", "libsvm")
+WITH_ROWS += ("csv", "csv without header")
+
+ways = pytest.mark.parametrize("way", WAYS)
+
+
+# ---------------------------------------------------------------------------------------------
+# Other targets
+# ---------------------------------------------------------------------------------------------
+
+
+@ways
+def test_other_targets_take_the_place_of_those_there(way, tmp_path):
+    X, y = rows_and_targets(N)
+    source = WAYS[way](tmp_path, X, y)
+    source.read(0, 4)  # whose own targets wait
+    other = source.with_targets(y + 100)
+    np.testing.assert_array_equal(other.read_targets(0, 4), y[:4] + 100)
+    found = np.concatenate([block.y for block in other.blocks(4)])
+    np.testing.assert_array_equal(found, y + 100)
+    np.testing.assert_array_equal(source.read_targets(0, N), y)
+    Y = np.column_stack([y, y])
+    np.testing.assert_array_equal(other.with_targets(Y).read_targets(3, N), Y[3:])
+    with pytest.raises(SourceError, match=f"expected one for each of {N} rows"):
+        source.with_targets(y[:4])
+
+
+# ---------------------------------------------------------------------------------------------
+# Fingerprints of targets
+# ---------------------------------------------------------------------------------------------
+
+
+@ways
+def test_every_target_counts_in_the_fingerprint(way, tmp_path):
+    X, y = rows_and_targets(N)
+    source = WAYS[way](tmp_path, X, y)
+    found = source.targets_fingerprint()
+    assert json.loads(json.dumps(found)) == found
+    if way in WITH_ROWS:  # their file is in fingerprint()
+        column = {"csv": 5, "csv without header": 5}.get(way, "y")
+        assert found == (None if way == "libsvm" else {"column": column})
+    else:
+        assert found == open_source(X, targets=y).targets_fingerprint()
+    for i in range(N):
+        other = y.copy()
+        other[i] += 1
+        changed = source.with_targets(other).targets_fingerprint()
+        assert changed != found
+        assert changed == open_source(X, targets=other).targets_fingerprint()
+
+
+def test_fingerprints_of_targets_tell_shape_and_type():
+    y = np.arange(12.0)
+    targets = [y, y.reshape(12, 1), y.astype(int), y.astype(">f8"), y[::-1]]
+    found = [open_source(np.ones((12, 2)), targets=t).targets_fingerprint() for t in targets]
+    assert all(a != b for a, b in itertools.combinations(found, 2))
+    assert open_source(np.ones((12, 2))).targets_fingerprint() is None
+    by_columns = open_source(np.ones((6, 2)), targets=np.asfortranarray(y.reshape(6, 2)))
+    by_rows = open_source(np.ones((6, 2)), targets=y.reshape(6, 2))
+    assert by_columns.targets_fingerprint() == by_rows.targets_fingerprint()
+
+
+def test_many_targets_are_hashed_in_pieces(monkeypatch):
+    y = np.arange(200_001)
+    source = open_source(np.ones((len(y), 1)), targets=y)
+    read, heights = source._target_rows, []
+    monkeypatch.setattr(
+        source, "_target_rows", lambda i, j: heights.append(j - i) or read(i, j), raising=True
+    )
+    found = source.targets_fingerprint()
+    assert heights == [65_536] * 3 + [200_001 - 3 * 65_536]
+    y[100_000] += 1
+    assert source.targets_fingerprint() != found
+
+
+def test_another_column_is_another_fingerprint(tmp_path):
+    X, y = rows_and_targets(N)
+    pq.write_table(table(X, y, z=y), tmp_path / "a.parquet")
+    found = [
+        open_source(tmp_path / "a.parquet", targets=t, columns=["x0"]).targets_fingerprint()
+        for t in ("y", "z")
+    ]
+    assert found[0] != found[1]
+
+
+def test_fingerprints_of_changed_targets():
+    y = np.arange(5.0)
+    source = open_source(np.ones((5, 2)), targets=y)
+    found = source.targets_fingerprint()
+    assert EncodedTargets(source, np.sqrt).targets_fingerprint() == found
+    shifts = [np.array(0.0), np.array(1.0), np.zeros(5), np.eye(5)[4]]
+    shifted = [ShiftedTargets(source, shift).targets_fingerprint() for shift in shifts]
+    assert all(a != b for a, b in itertools.combinations(shifted, 2))
+    assert json.loads(json.dumps(shifted)) == shifted
+    assert all(each["of"] == found for each in shifted)
+    other = ShiftedTargets(source.with_targets(y + 1), shifts[1]).targets_fingerprint()
+    assert other["less"] == shifted[1]["less"]
+    assert other["of"] != found
+
+
+def test_an_iterable_has_no_fingerprint_of_targets():
+    source = open_source((np.ones((2, 2)), np.ones(2)) for _ in range(3))
+    with pytest.raises(SourceError, match="not known before"):
+        source.targets_fingerprint()
