@@ -20,6 +20,7 @@ def predict(
     output: Annotated[Path, typer.Argument(help=".npy file or .zarr folder of the predictions.")],
     target: s.Target = None,
     key: s.Key = None,
+    header: s.Header = None,
     scores: Annotated[
         bool, typer.Option(help="Of a classifier, write scores rather than classes.")
     ] = False,
@@ -39,7 +40,7 @@ def predict(
         if scores and not classifier:
             raise InputError(f"{model}: it holds a regressor, which has no scores")
         width = int(vars(fitted)["n_features_in_"])
-        source = s.open_file(rows, target, key, **_width(rows, width))
+        source = s.open_file(rows, target, key, header, **_width(rows, width))
         fitted.set_params(working_memory=memory)
         with s.refusals(), s.row_progress("predictions", source.shape[0]) as add:
             write_predictions(

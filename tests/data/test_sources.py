@@ -560,6 +560,27 @@ def test_headers_and_targets_of_csv(tmp_path):
         open_source(path).read(0, 2)
 
 
+@pytest.mark.parametrize("line", ["1.0,,3", "1.0,x,3", "id,2019,2020", "nan,b,c"])
+def test_a_first_line_of_names_and_numbers_is_not_guessed(line, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{line}\n4,5,6\n7,8,9\n")
+    with pytest.raises(SourceError, match=r"a.csv: its first line has '.*header=True or header=F"):
+        open_source(path)
+    assert open_source(path, header=True).shape == (2, 3)
+    source = open_source(path, header=False)
+    assert source.shape == (3, 3)
+    np.testing.assert_array_equal(source.read(1, 3), [[4, 5, 6], [7, 8, 9]])
+    with pytest.raises(SourceError, match=r"a.csv, line 1: column '.' must be a number|NaN in row"):
+        source.read(0, 1)
+
+
+@pytest.mark.parametrize("line", [",a,b", "a,b,c", '"","",""'])
+def test_a_first_line_without_numbers_has_the_names(line, tmp_path):
+    (tmp_path / "a.csv").write_text(f"{line}\n4,5,6\n7,8,9\n")
+    source = open_source(tmp_path / "a.csv")
+    np.testing.assert_array_equal(source.read(0, 2), [[4, 5, 6], [7, 8, 9]])
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

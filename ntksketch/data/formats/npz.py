@@ -19,7 +19,7 @@ from ntksketch.data.formats.keys import choose_arrays
 from ntksketch.data.mapped import MappedArray
 from ntksketch.data.source import Source, SourceError
 
-_CSR_MEMBERS = {"format", "shape", "data", "indices", "indptr"}
+CSR_MEMBERS = {"format", "shape", "data", "indices", "indptr"}
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -76,7 +76,7 @@ def open_file(path: Path, *, targets: Any = None, key: str | None = None) -> Sou
                 info.filename.removesuffix(".npy"): _Member(path, archive, info)
                 for info in archive.infolist()
             }
-        if members.keys() >= _CSR_MEMBERS:
+        if members.keys() >= CSR_MEMBERS:
             return _open_csr(path, members, targets)
         key, targets = choose_arrays(members, key, targets, str(path))
         targets = targets.load() if isinstance(targets, _Member) else targets
