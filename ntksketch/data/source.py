@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import math
@@ -115,6 +116,8 @@ class Source:
         self.name, self.format = name, format
         if shape[1] < 1:
             raise SourceError(f"{name}: rows need at least one column, got shape {shape}")
+        if shape[0] is not None and shape[0] < 0:
+            raise SourceError(f"{name}: it is damaged, it says that it has {shape[0]} rows")
         self.shape = shape
         self.dtype = row_dtype(dtype, name)
         self._targets = None if targets is None else _open_targets(targets, shape[0], name)
@@ -381,6 +384,27 @@ def row_dtype(dtype: Any, name: str) -> np.dtype:
     return np.dtype(np.float32 if single else np.float64)
 
 
+@contextlib.contextmanager
+def opening(path: Path, expected: str) -> Iterator[None]:
+    """Let every failure of a format's library to open a file say which file it is.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    expected : str
+        What it should be.
+    """
+    try:
+        yield
+    except (SourceError, MemoryError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # on damaged bytes each library has dozens of its own
+        raise SourceError(
+            f"{path}: expected {expected}: {error or type(error).__name__}"
+        ) from error
+
+
 def _stamp(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
@@ -397,7 +421,8 @@ def _open_targets(targets: Any, n_rows: int | None, name: str) -> Any:
                 f"targets of {name}: expected an array or a .npy file, got {str(targets)!r}"
             )
         load = functools.partial(np.load, path, mmap_mode="r", allow_pickle=False)
-        targets = MappedArray(load)
+        with opening(path, "a whole .npy file of plain numbers"):
+            targets = MappedArray(load)
     elif not (hasattr(targets, "shape") and hasattr(targets, "dtype")):
         targets = np.asarray(targets)
     if targets.ndim not in (1, 2) or targets.shape[0] != n_rows:

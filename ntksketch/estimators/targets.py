@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntksketch.data.checksum import checksum
-from ntksketch.data.source import Block, Source
+from ntksketch.data.source import Block, Source, SourceError
 from ntksketch.distributed.dask_collections import DaskSource
 
 _ROWS = 2**16  # whose targets are read at a time
@@ -98,6 +98,11 @@ def read_labels(source: Source) -> NDArray:
     """Return the targets of all rows, which are labels."""
     if isinstance(source, DaskSource) and source.y is not None:
         return np.asarray(source.y.compute())
+    if source.format == "iterable":
+        raise SourceError(
+            "iterable: it can be read only once, and labels are read before the pass over the "
+            "rows; store rows and labels in a file"
+        )
     n = source.shape[0] or 0
     parts = [source.read_targets(start, min(start + _ROWS, n)) for start in range(0, n, _ROWS)]
     return np.concatenate(parts)

@@ -484,6 +484,20 @@ def test_columns_of_parquet(tmp_path):
         open_source(path, targets="y")
 
 
+def test_targets_of_parquet_that_are_no_numbers(tmp_path):
+    X, y = rows_and_targets(N)
+    times = np.arange(N).astype("M8[s]")
+    pq.write_table(table(X, y, name=["a"] * N, time=times), tmp_path / "a.parquet")
+    for name, kind in (("name", "string"), ("time", "timestamp")):
+        message = rf"a.parquet: column '{name}' has the type {kind}.*, and targets are numbers"
+        with pytest.raises(SourceError, match=message):
+            open_source(tmp_path / "a.parquet", targets=name, columns=["x0"])
+    schema = pa.schema([("x", pa.float64())] * 2)
+    pq.write_table(pa.Table.from_arrays([pa.array([1.0])] * 2, schema=schema), tmp_path / "b.pq")
+    with pytest.raises(SourceError, match=r"b.pq: two columns are called 'x'; rename one"):
+        open_source(tmp_path / "b.pq")
+
+
 def test_parquet_with_gaps(tmp_path):
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"a": [1, 2, None, 4], "b": [1.0] * 4}), path, row_group_size=2)

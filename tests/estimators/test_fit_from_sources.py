@@ -145,6 +145,10 @@ def test_iterables_are_read_once():
         regressor("random-features").fit(source(), sample_weight=np.ones(500))
     with pytest.raises(SourceError, match="give each block its targets"):
         regressor("random-features").fit(source(), Y)
+    for n_rows in (None, 500):
+        labels = open_source(((X, Y[:, 0] > 0) for _ in range(1)), n_rows=n_rows)
+        with pytest.raises(SourceError, match=r"labels are read before the pass .* in a file"):
+            classifier().fit(labels)
 
 
 @pytest.mark.parametrize("way", ["npy", "hdf5"])

@@ -17,7 +17,7 @@ from ntksketch.data.blocks import require_memory
 from ntksketch.data.formats.arrays import ArraySource, CSRSource
 from ntksketch.data.formats.keys import choose_arrays
 from ntksketch.data.mapped import MappedArray
-from ntksketch.data.source import Source, SourceError
+from ntksketch.data.source import Source, SourceError, opening
 
 CSR_MEMBERS = {"format", "shape", "data", "indices", "indptr"}
 _HEADERS = {
@@ -70,7 +70,7 @@ class _Member:
 
 def open_file(path: Path, *, targets: Any = None, key: str | None = None) -> Source:
     """Open an .npz file; `key` and `targets` name arrays in it."""
-    try:
+    with opening(path, "a whole .npz archive"):
         with zipfile.ZipFile(path) as archive:
             members = {
                 info.filename.removesuffix(".npy"): _Member(path, archive, info)
@@ -81,10 +81,6 @@ def open_file(path: Path, *, targets: Any = None, key: str | None = None) -> Sou
         key, targets = choose_arrays(members, key, targets, str(path))
         targets = targets.load() if isinstance(targets, _Member) else targets
         array = members[key].rows()
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        if isinstance(error, SourceError):
-            raise
-        raise SourceError(f"{path}: expected a whole .npz archive: {error}") from error
     return ArraySource(array, str(path), "npz", targets=targets, files=[path])
 
 

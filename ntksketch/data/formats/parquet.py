@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ntksketch.data.formats.parsed import ParsedSource
 from ntksketch.data.optional import require
-from ntksketch.data.source import Source, SourceError
+from ntksketch.data.source import Source, SourceError, opening
 
 
 def open_file(path: Path, *, targets: Any = None, columns: Sequence[str] | None = None) -> Source:
@@ -55,6 +55,12 @@ class ParquetSource(ParsedSource):
             raise SourceError(
                 f"{path}: there is no column {missing[0]!r}; the columns are "
                 f"{', '.join(schema.names[:20])}{', ...' if len(schema.names) > 20 else ''}"
+            )
+        kind = None if self._target is None else schema.field(self._target).type
+        if kind is not None and not _is_number(kind):
+            raise SourceError(
+                f"{path}: column {self._target!r} has the type {kind}, and targets are numbers; "
+                "store the classes as numbers, or give the targets apart"
             )
         self._table: tuple[int, Any] | None = None
         dtype, self._is_list = _value_type(schema, names, path)
@@ -115,11 +121,9 @@ class ParquetSource(ParsedSource):
             file, group = self._groups[number]
             wanted = [*self._columns, *([self._target] if self._target else [])]
             parquet = require("pyarrow.parquet", "reading Parquet")
-            try:
-                with parquet.ParquetFile(file) as opened:
-                    kept = self._table = number, opened.read_row_group(group, columns=wanted)
-            except (ValueError, OSError) as error:
-                raise SourceError(f"{file}, row group {group}: {error}") from error
+            what = f"a row group {group} that can be read"
+            with opening(file, what), parquet.ParquetFile(file) as opened:
+                kept = self._table = number, opened.read_row_group(group, columns=wanted)
         return kept[1]
 
     def _numbers(self, table: Any, name: str) -> NDArray:
@@ -153,11 +157,13 @@ def _survey(path: Path, files: list[Path]) -> tuple[Any, list[tuple[Path, int]],
     parquet = require("pyarrow.parquet", f"{path}: reading Parquet")
     schema, groups, heights = None, [], []
     for file in files:
-        try:
+        with opening(file, "a whole Parquet file"):
             metadata = parquet.read_metadata(file)
-        except (ValueError, OSError) as error:  # Arrow's own errors are among them
-            raise SourceError(f"{file}: expected a whole Parquet file: {error}") from error
-        found = metadata.schema.to_arrow_schema().remove_metadata()
+            found = metadata.schema.to_arrow_schema().remove_metadata()
+            names = found.names
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise SourceError(f"{file}: two columns are called {twice!r}; rename one")
         schema = found if schema is None else schema
         if not found.equals(schema):
             raise SourceError(
@@ -183,13 +189,18 @@ def _value_type(schema: Any, names: list[str], path: Path) -> tuple[np.dtype, bo
     if is_list:
         kinds = [kinds[0].value_type]
     for name, kind in zip(names, kinds, strict=True):
-        if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+        if not _is_number(kind):
             raise SourceError(
                 f"{path}: column {name!r} has the type {kind}; rows are numeric columns, or one "
                 "column of lists of numbers: name them, columns=[...]"
             )
     single = all(types.is_float32(kind) for kind in kinds)
     return np.dtype(np.float32 if single else np.float64), is_list
+
+
+def _is_number(kind: Any) -> bool:
+    types = require("pyarrow.types", "reading Parquet")
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
 
 
 def _difference(schema: Any, found: Any) -> str:

@@ -10,20 +10,18 @@ from typing import Any
 from ntksketch.data.formats.arrays import ArraySource
 from ntksketch.data.formats.keys import choose_arrays
 from ntksketch.data.optional import require
-from ntksketch.data.source import Source, SourceError
+from ntksketch.data.source import Source, SourceError, opening
 
 
 def open_file(path: Path, *, targets: Any = None, key: str | None = None) -> Source:
     """Open an array, or a group in which `key` and `targets` name arrays."""
     zarr = require("zarr", f"{path}: reading Zarr")
-    try:
-        node = zarr.open(str(path), mode="r")
-    except Exception as error:  # it has a dozen for what is no Zarr folder
-        raise SourceError(f"{path}: expected a Zarr array or group: {error}") from error
     folder = path
-    if isinstance(node, zarr.Group):
-        found = node.members(max_depth=None)
+    with opening(path, "a Zarr array or group"):
+        node = zarr.open(str(path), mode="r")
+        found = node.members(max_depth=None) if isinstance(node, zarr.Group) else ()
         arrays = {name: array for name, array in found if isinstance(array, zarr.Array)}
+    if isinstance(node, zarr.Group):
         key, targets = choose_arrays(arrays, key, targets, str(path))
         node, folder = arrays[key], path / key
     elif key is not None:
