@@ -120,8 +120,9 @@ class Source:
             raise SourceError(f"{name}: it is damaged, it says that it has {shape[0]} rows")
         self.shape = shape
         self.dtype = row_dtype(dtype, name)
-        self._targets = None if targets is None else _open_targets(targets, shape[0], name)
         self._stamps = {path: _stamp(path) for path in files}
+        self._opened = self._details()
+        self._set_targets(targets)
 
     def __repr__(self) -> str:
         return f"<{self.format} source {self.name}: shape {self.shape}, {self.dtype}>"
@@ -170,7 +171,7 @@ class Source:
             If they are not one for each row, or not numbers.
         """
         other = copy.copy(self)
-        other._targets = _open_targets(targets, self.shape[0], self.name)
+        other._set_targets(targets)
         return other
 
     def read(self, start: int, stop: int) -> Any:
@@ -261,6 +262,7 @@ class Source:
             "dtype": str(self.dtype),
             "files": {path.name: list(stamp) for path, stamp in self._stamps.items()},
             "checksum": checksum(samples),
+            **self._details(),
         }
 
     def targets_fingerprint(self) -> dict[str, Any] | None:
@@ -292,6 +294,21 @@ class Source:
         """Read rows as they are stored: what every format defines."""
         raise NotImplementedError
 
+    def _details(self) -> dict[str, Any]:
+        """Return more of the rows' identity, of files that are too many to be stamped one by one.
+
+        It is compared at the end of a pass. There is none unless a format defines it.
+        """
+        return {}
+
+    def _set_targets(self, targets: Any) -> None:
+        path = Path(targets) if isinstance(targets, str | Path) else None
+        if targets is not None:
+            targets = _open_targets(targets, self.shape[0], self.name)
+        self._targets: Any = targets
+        self._target_stamps = {} if path is None else {path: _stamp(path)}
+        self._opened_targets = details(targets)
+
     def _target_rows(self, start: int, stop: int) -> Any:
         if self._targets is None:
             raise SourceError(f"{self.name} has no targets; say which: open_source(..., targets=)")
@@ -316,6 +333,8 @@ class Source:
             at = self._block_place(rows.start // n_rows, rows.start, rows.stop)
             X = self._read_rows(rows.start, rows.stop, at)
             y = self._read_targets(rows.start, rows.stop, at) if self.has_targets else None
+            if rows.stop == self.shape[0]:
+                self._require_unchanged(whole=True)
             yield Block(rows.start, X, y)
 
     def _block_place(self, number: int, start: int, stop: int) -> str:
@@ -355,14 +374,22 @@ class Source:
             return np.array(X, self.dtype, order="C")
         return np.asarray(X, self.dtype, order="C")
 
-    def _require_unchanged(self) -> None:
-        for path, (size, mtime) in self._stamps.items():
+    def _require_unchanged(self, *, whole: bool = False) -> None:
+        """Raise an error if a file changed; if `whole`, also one that is not stamped."""
+        for path, (size, mtime) in {**self._stamps, **self._target_stamps}.items():
             now = _stamp(path)
             if now != (size, mtime):
                 what = "shrank" if now[0] < size else "changed"
                 raise SourceError(
                     f"{path} {what} after it was opened: it had {size:,} bytes and has "
                     f"{now[0]:,}; open it again"
+                )
+        if whole:
+            before, targets = self._opened, self._opened_targets
+            if self._details() != before or details(self._targets) != targets:
+                raise SourceError(
+                    f"{self.name} changed while it was read, and earlier blocks may be of what it "
+                    "was before; open it again when nobody writes to it"
                 )
 
 
@@ -382,6 +409,11 @@ def row_dtype(dtype: Any, name: str) -> np.dtype:
         raise SourceError(f"{name}: rows must be real numbers, got dtype {dtype}")
     single = dtype.kind == "f" and dtype.itemsize == 4
     return np.dtype(np.float32 if single else np.float64)
+
+
+def details(array: Any) -> dict[str, Any]:
+    """Return what an array says of itself beside its values: nothing unless it has a method."""
+    return array.file_details() if hasattr(array, "file_details") else {}
 
 
 @contextlib.contextmanager

@@ -15,9 +15,10 @@ import scipy.sparse as sp
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linear_map import BLOCK_MIB, LinearMap
 from source_files import IN_MEMORY, SPARSE, TEXT, WAYS, dense, rows_and_targets, table
 
-from ntksketch.data import Source, SourceError, open_source
+from ntksketch.data import Source, SourceError, featurise, open_source
 from ntksketch.data import source as source_module
 
 N = 11  # two chunks and a ragged third
@@ -193,7 +194,8 @@ def test_rows_larger_than_memory(name, store, tmp_path):
 def test_fingerprint_tells_other_values(way, tmp_path):
     X, y = rows_and_targets(N)
     old, again = (WAYS[way](tmp_path, X, y).fingerprint() for _ in range(2))
-    assert old == again | {"files": old["files"]}  # whose times differ
+    times = {name: old[name] for name in ("files", "stored_files") if name in old}
+    assert old == again | times
     X[5, 1] += 1
     new = WAYS[way](tmp_path, X, y).fingerprint()
     assert {name for name in old if old[name] != new[name]} >= {"checksum"}
@@ -235,9 +237,46 @@ def test_chunks_that_come_later_change_the_fingerprint(tmp_path):
     )
     array[:10_000] = 1
     old = open_source(tmp_path / "a.zarr").fingerprint()
-    array[20_000:30_000] = 1  # not among the rows that are looked at
-    new = open_source(tmp_path / "a.zarr").fingerprint()
-    assert {k for k in old if old[k] != new[k]} == {"stored_files"}
+    for value in (1, 2):  # a chunk more, and one written over
+        array[20_000:30_000] = value  # not among the rows that are looked at
+        new = open_source(tmp_path / "a.zarr").fingerprint()
+        assert {k for k in old if old[k] != new[k]} == {"stored_files"}
+        assert new["stored_files"][0] == 3
+        old = new
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if "zarr" in way])
+def test_chunks_that_change_during_a_pass(way, tmp_path):
+    X, y = rows_and_targets(N)
+    source = WAYS[way](tmp_path, X, y)
+    folder = next(iter(source._stamps)).parent
+    blocks = source.blocks(4)
+    next(blocks)
+    array = zarr.open_array(str(folder), mode="r+")
+    array[0] = 7.0  # in a block that was read
+    next(blocks)
+    message = f"{folder.name if 'group' not in way else 'group.zarr'} changed while it was read"
+    with pytest.raises(SourceError, match=message):
+        next(blocks)
+    again = open_source(source.name, **({"key": "train/X"} if "group" in way else {}))
+    assert dense(np.concatenate([block.X for block in again.blocks(4)]))[0, 0] == 7
+
+
+def test_features_of_a_store_that_changed_are_not_gone_on_with(tmp_path):
+    X = rows_and_targets(40, d=4)[0]
+    WAYS["zarr"](tmp_path, X, None)
+    rows, path = tmp_path / "array30.zarr", tmp_path / "Z.npy"
+
+    def stop(done, total):
+        if done == 24:
+            raise KeyboardInterrupt
+
+    options = {"working_memory": BLOCK_MIB}
+    with pytest.raises(KeyboardInterrupt):
+        featurise(LinearMap(), rows, path, progress=stop, **options)
+    zarr.open_array(str(rows), mode="r+")[12] = 5.0  # neither in the first block nor undone
+    with pytest.raises(ValueError, match="stored_files"):
+        featurise(LinearMap(), rows, path, resume=True, **options)
 
 
 # ---------------------------------------------------------------------------------------------
