@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import math
@@ -15,29 +14,22 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ntksketch.data.blocks import block_slices, rows_per_block
+from ntksketch.data.blocks import block_slices, budget_bytes, rows_per_block
+from ntksketch.data.checks import (
+    SourceError,
+    file_details,
+    opening,
+    require_finite,
+    row_dtype,
+    stamp,
+)
 from ntksketch.data.checksum import checksum
 from ntksketch.data.mapped import MappedArray
 
 _MOST_ROWS = 8192  # of a block whose size is left to us
 _HASHED_ENTRIES = 2**16  # of targets, that are read at a time
+_TARGET_COPIES = 4  # of their rows: as text, in lines, as numbers, and some
 _SAMPLE_BYTES = 2**20  # of each of the three places that a fingerprint looks at
-
-
-class SourceError(ValueError):
-    """A source, or something in it, cannot be used; the message says where and what to do.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import ntksketch as ntk
-    >>> source = ntk.data.open_source(np.array([[1.0], [np.nan]]))
-    >>> try:
-    ...     source.read(0, 2)
-    ... except ntk.data.SourceError as error:
-    ...     print("row 1" in str(error))
-    True
-    """
 
 
 class Block(NamedTuple):
@@ -120,7 +112,7 @@ class Source:
             raise SourceError(f"{name}: it is damaged, it says that it has {shape[0]} rows")
         self.shape = shape
         self.dtype = row_dtype(dtype, name)
-        self._stamps = {path: _stamp(path) for path in files}
+        self._stamps = {path: stamp(path) for path in files}
         self._opened = self._details()
         self._set_targets(targets)
 
@@ -240,6 +232,30 @@ class Source:
             raise ValueError(f"start must be a multiple of {height} rows, got {start}")
         return self._blocks(height, start)
 
+    def target_blocks(self, working_memory: float | None = None) -> Iterator[tuple[int, NDArray]]:
+        """Iterate over the targets alone.
+
+        Parameters
+        ----------
+        working_memory : float, default=None
+            Budget in MiB, also of rows that are parsed with the targets; None reads scikit-learn's
+            setting.
+
+        Yields
+        ------
+        start : int
+            Index of the first row.
+        y : ndarray of shape (k,) or (k, n_targets)
+            The targets of as many rows as there is room for, at most 65,536.
+        """
+        n = self.shape[0] or 0
+        height = budget_bytes(working_memory) / (_TARGET_COPIES * self.row_bytes)
+        for rows in block_slices(n, int(min(max(height, 1), _HASHED_ENTRIES))):
+            y = self.read_targets(rows.start, rows.stop)
+            if rows.stop == n:
+                self._require_unchanged(whole=True)
+            yield rows.start, y
+
     def fingerprint(self) -> dict[str, Any]:
         """Return a cheap identity of the rows: another one means that they changed.
 
@@ -306,8 +322,8 @@ class Source:
         if targets is not None:
             targets = _open_targets(targets, self.shape[0], self.name)
         self._targets: Any = targets
-        self._target_stamps = {} if path is None else {path: _stamp(path)}
-        self._opened_targets = details(targets)
+        self._target_stamps = {} if path is None else {path: stamp(path)}
+        self._opened_targets = file_details(targets)
 
     def _target_rows(self, start: int, stop: int) -> Any:
         if self._targets is None:
@@ -377,7 +393,7 @@ class Source:
     def _require_unchanged(self, *, whole: bool = False) -> None:
         """Raise an error if a file changed; if `whole`, also one that is not stamped."""
         for path, (size, mtime) in {**self._stamps, **self._target_stamps}.items():
-            now = _stamp(path)
+            now = stamp(path)
             if now != (size, mtime):
                 what = "shrank" if now[0] < size else "changed"
                 raise SourceError(
@@ -386,7 +402,7 @@ class Source:
                 )
         if whole:
             before, targets = self._opened, self._opened_targets
-            if self._details() != before or details(self._targets) != targets:
+            if self._details() != before or file_details(self._targets) != targets:
                 raise SourceError(
                     f"{self.name} changed while it was read, and earlier blocks may be of what it "
                     "was before; open it again when nobody writes to it"
@@ -400,49 +416,6 @@ def _short_indices(X: Any) -> Any:
         return X
     parts = X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32)
     return sp.csr_array(parts, shape=X.shape)
-
-
-def row_dtype(dtype: Any, name: str) -> np.dtype:
-    """Return float32 for itself and float64 for other real numbers; refuse the rest."""
-    dtype = np.dtype(dtype)
-    if dtype.kind not in "biuf":
-        raise SourceError(f"{name}: rows must be real numbers, got dtype {dtype}")
-    single = dtype.kind == "f" and dtype.itemsize == 4
-    return np.dtype(np.float32 if single else np.float64)
-
-
-def details(array: Any) -> dict[str, Any]:
-    """Return what an array says of itself beside its values: nothing unless it has a method."""
-    return array.file_details() if hasattr(array, "file_details") else {}
-
-
-@contextlib.contextmanager
-def opening(path: Path, expected: str) -> Iterator[None]:
-    """Let every failure of a format's library to open a file say which file it is.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    expected : str
-        What it should be.
-    """
-    try:
-        yield
-    except (SourceError, MemoryError, ModuleNotFoundError):
-        raise
-    except Exception as error:  # on damaged bytes each library has dozens of its own
-        raise SourceError(
-            f"{path}: expected {expected}: {error or type(error).__name__}"
-        ) from error
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise SourceError(f"{path}: there is no such file (any more)") from None
-    return status.st_size, status.st_mtime_ns
 
 
 def _open_targets(targets: Any, n_rows: int | None, name: str) -> Any:
@@ -464,22 +437,3 @@ def _open_targets(targets: Any, n_rows: int | None, name: str) -> Any:
     if np.dtype(targets.dtype).kind not in "biuf":
         raise SourceError(f"targets of {name} must be real numbers, got dtype {targets.dtype}")
     return targets
-
-
-def require_finite(values: Any, start: int, at: str) -> None:
-    """Raise an error that names the first row and column where there is NaN or infinity."""
-    data = values.data if sp.issparse(values) else values
-    finite = np.isfinite(data)
-    if finite.all():
-        return
-    where = np.argwhere(~finite)[0]
-    if sp.issparse(values):
-        entry = int(where[0])
-        row = int(np.searchsorted(values.indptr, entry, side="right")) - 1
-        where = np.array([row, values.indices[entry]])
-        bad = data[entry]
-    else:
-        bad = data[tuple(where)]
-    what = "NaN" if np.isnan(bad) else "infinity"
-    column = f", column {where[1]}" if len(where) > 1 else ""
-    raise SourceError(f"{at}: {what} in row {start + int(where[0])}{column}; fill or drop it")

@@ -10,8 +10,9 @@ import pytest
 import zarr
 from source_files import WAYS, rows_and_targets, table
 
-from ntksketch.data import SourceError, open_source
-from ntksketch.estimators.targets import EncodedTargets, ShiftedTargets
+import ntksketch as ntk
+from ntksketch.data import Source, SourceError, open_source
+from ntksketch.estimators.targets import EncodedTargets, ShiftedTargets, read_labels
 
 N = 11
 WITH_ROWS = ("parquet", "parquet folder", "parquet lists", "parquet fixed lists", "libsvm")
@@ -118,6 +119,39 @@ def test_an_iterable_has_no_fingerprint_of_targets():
     source = open_source((np.ones((2, 2)), np.ones(2)) for _ in range(3))
     with pytest.raises(SourceError, match="not known before"):
         source.targets_fingerprint()
+
+
+# ---------------------------------------------------------------------------------------------
+# Targets alone
+# ---------------------------------------------------------------------------------------------
+
+
+@ways
+def test_blocks_of_targets_keep_to_the_memory(way, tmp_path, monkeypatch):
+    X, y = rows_and_targets(300, d=7)
+    source = WAYS[way](tmp_path, X, y)
+    read, heights = source.read_targets, []
+    monkeypatch.setattr(source, "read_targets", lambda i, j: heights.append(j - i) or read(i, j))
+    assert [start for start, _ in source.target_blocks()] == [0]
+    heights.clear()
+    memory = 20 * source.row_bytes * 4 / 2**20
+    labels = read_labels(source, memory)
+    np.testing.assert_array_equal(labels, y)
+    assert max(heights) == 20
+    heights.clear()
+    np.testing.assert_array_equal(read_labels(source, memory / 1000), y)
+    assert max(heights) == 1
+
+
+def test_a_classifier_reads_labels_within_its_memory(monkeypatch):
+    X, y = rows_and_targets(2000, d=50)
+    blocks, budgets = Source.target_blocks, []
+    monkeypatch.setattr(
+        Source, "target_blocks", lambda self, memory: budgets.append(memory) or blocks(self, memory)
+    )
+    options = {"method": "random-features", "n_components": 8, "random_state": 0}
+    ntk.NTKClassifier(**options, working_memory=2).fit(open_source(X, targets=y))
+    assert budgets == [2]
 
 
 # ---------------------------------------------------------------------------------------------

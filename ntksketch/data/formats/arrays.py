@@ -10,8 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ntksketch.data.checks import file_details
 from ntksketch.data.mapped import MappedArray
-from ntksketch.data.source import Source, SourceError, details
+from ntksketch.data.source import Source, SourceError
 
 
 class ArraySource(Source):
@@ -54,7 +55,7 @@ class ArraySource(Source):
         return self._array[start:stop]
 
     def _details(self) -> dict[str, Any]:
-        return details(self._array)
+        return file_details(self._array)
 
 
 class CSRSource(Source):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ntksketch.data.checks import opening
 from ntksketch.data.formats.arrays import ArraySource
 from ntksketch.data.formats.keys import choose_arrays
 from ntksketch.data.optional import require
-from ntksketch.data.source import Source, opening
+from ntksketch.data.source import Source
 
 
 class _Dataset:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ntksketch.data.checks import opening
 from ntksketch.data.formats.arrays import ArraySource
 from ntksketch.data.mapped import MappedArray
-from ntksketch.data.source import Source, SourceError, opening
+from ntksketch.data.source import Source, SourceError
 
 
 def open_file(path: Path, *, targets: Any = None) -> Source:

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from ntksketch.data.blocks import require_memory
+from ntksketch.data.checks import opening
 from ntksketch.data.formats.arrays import ArraySource, CSRSource
 from ntksketch.data.formats.keys import choose_arrays
 from ntksketch.data.mapped import MappedArray
-from ntksketch.data.source import Source, SourceError, opening
+from ntksketch.data.source import Source, SourceError
 
 CSR_MEMBERS = {"format", "shape", "data", "indices", "indptr"}
 _HEADERS = {

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ntksketch.data.checks import opening
 from ntksketch.data.formats.arrays import ArraySource
 from ntksketch.data.formats.keys import choose_arrays
 from ntksketch.data.optional import require
-from ntksketch.data.source import Source, SourceError, opening
+from ntksketch.data.source import Source, SourceError
 
 
 class _Array:
