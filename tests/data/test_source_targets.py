@@ -128,7 +128,7 @@ def test_an_iterable_has_no_fingerprint_of_targets():
 
 @ways
 def test_blocks_of_targets_keep_to_the_memory(way, tmp_path, monkeypatch):
-    X, y = rows_and_targets(300, d=7)
+    X, y = rows_and_targets(60, d=7)
     source = WAYS[way](tmp_path, X, y)
     read, heights = source.read_targets, []
     monkeypatch.setattr(source, "read_targets", lambda i, j: heights.append(j - i) or read(i, j))

@@ -4,6 +4,8 @@ import functools
 import itertools
 import os
 import pickle
+import subprocess
+import sys
 import tracemalloc
 
 import h5py
@@ -20,6 +22,7 @@ from source_files import IN_MEMORY, SPARSE, TEXT, WAYS, dense, rows_and_targets,
 
 from ntksketch.data import Source, SourceError, featurise, open_source
 from ntksketch.data import source as source_module
+from ntksketch.data.mapped import MappedArray
 
 N = 11  # two chunks and a ragged third
 
@@ -770,6 +773,51 @@ def test_rows_by_number(way, tmp_path):
         np.testing.assert_array_equal(rows, X[[0, 3, 9]])
         assert type(rows) is np.ndarray
         assert rows.flags.c_contiguous
+
+
+TAKE = """
+import sys, numpy as np
+from ntksketch.data import open_source
+
+def resident():
+    with open("/proc/self/status") as lines:
+        return {k: int(v.split()[0]) for k, v in (l.split(":") for l in lines if "kB" in l)}
+
+index = np.arange(5000) * 40
+open_source(np.ones((4, 4))).take(index[:1])
+source, before = open_source(sys.argv[1]), resident()["VmRSS"]
+rows = source.take(index)
+assert (rows[:, 3] == index % 7).all()
+print(resident()["VmHWM"] - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the system does not tell")
+def test_rows_by_number_leave_no_pages_behind(tmp_path):
+    path = tmp_path / "a.npy"
+    array = np.lib.format.open_memmap(path, "w+", np.float32, (200_000, 64))  # 49 MiB
+    array[:, 3] = np.arange(200_000) % 7
+    array.flush()
+    done = subprocess.run(
+        [sys.executable, "-c", TAKE, str(path)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 20 * 2**10  # KiB: the rows take 1.2 MiB, their pages most of the file
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(1000,), (1000, 3), (1000, 200)])
+def test_rows_by_number_are_mapped_in_pieces(order, shape):
+    values = np.random.default_rng(0).standard_normal(shape).astype(order=order, dtype="f4")
+    maps = []
+    mapped = MappedArray(lambda: maps.append(1) or values)
+    index = np.sort(np.random.default_rng(1).choice(1000, 500, replace=False))
+    maps.clear()
+    found = mapped[index]
+    np.testing.assert_array_equal(found, values[index])
+    assert found.dtype == values.dtype
+    height = 128 if order == "C" or len(shape) == 1 else max(1, 128 // shape[1])
+    assert len(maps) == -(-500 // height)
+    assert mapped[index[:0]].shape == (0, *shape[1:])
 
 
 def test_rows_by_number_are_checked():
