@@ -792,6 +792,7 @@ print(resident()["VmHWM"] - before)
 """
 
 
+@pytest.mark.slow  # the process of its own imports JAX
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the system does not tell")
 def test_rows_by_number_leave_no_pages_behind(tmp_path):
     path = tmp_path / "a.npy"
