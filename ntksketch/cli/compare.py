@@ -14,7 +14,7 @@ from ntksketch.cli.evaluate import named_methods
 from ntksketch.cli.loading import load
 from ntksketch.cli.problem import make_problem
 from ntksketch.cli.run import parse_sizes, run
-from ntksketch.cli.streaming import Json, Memory, Network
+from ntksketch.cli.streaming import Header, Json, Key, Memory, Network
 
 _TARGET = (
     "Target: of .csv a column (default the last), of .npz a key (default y), of .npy a second "
@@ -29,6 +29,8 @@ def compare(
         typer.Argument(help=".npy, .npz (X, y or X_train, y_train, ...), .csv, or what fit takes."),
     ],
     target: Annotated[str | None, typer.Option(help=_TARGET)] = None,
+    key: Key = None,
+    header: Header = None,
     task: Annotated[
         Literal["auto", "regression", "classification"], typer.Option(help=_TASK)
     ] = "auto",
@@ -67,7 +69,7 @@ def compare(
         methods, sizes = named_methods(method, architecture), parse_sizes(components)
         problem = make_problem(
             data.name,
-            load(data, target),
+            load(data, target, key, header),
             task=task,
             test_fraction=test_fraction,
             standardize=standardize,

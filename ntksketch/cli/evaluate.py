@@ -124,6 +124,7 @@ def evaluate(
     seed: int,
     max_exact_rows: int,
     stage: Callable[[str], None],
+    rows_done: Callable[[int, int], None],
 ) -> Comparison:
     """Measure kernel errors, scores and times.
 
@@ -143,6 +144,9 @@ def evaluate(
         With more training rows than this exact kernel ridge regression is left out.
     stage : callable
         Called with a description when a stage begins, `count_stages` times.
+    rows_done : callable
+        Called with the number of rows that a stage has worked off since the last call, and with
+        how many it has in all.
 
     Returns
     -------
@@ -176,22 +180,24 @@ def evaluate(
                 notes.append(f"{name} with {size} components was left out: {error}.")
                 stage("left out")
                 continue
-            rows.append(
-                _evaluate_features(
-                    problem, name, features, lambda text=f"{name}, {size} components": stage(text)
-                )
-            )
+            error, factor = _kernel_errors(features, problem.X_train)
+            stage(f"{name}, {size} components")
+            rows.append(_evaluate_features(problem, name, features, error, factor, rows_done))
     if not rows:
         raise InputError(" ".join(notes))
     return Comparison(problem, rows, exact, notes)
 
 
 def _evaluate_features(
-    problem: Problem, name: str, features: ntk.NTKFeatures, fitting: Callable[[], None]
+    problem: Problem,
+    name: str,
+    features: ntk.NTKFeatures,
+    error: Estimate,
+    factor: Estimate,
+    rows_done: Callable[[int, int], None],
 ) -> Row:
     X = problem.X_train
-    error, factor = _kernel_errors(features, X)
-    fitting()
+    n = 2 * len(X)  # featurised, and then fitted
     model_class = ntk.NTKClassifier if problem.task == "classification" else ntk.NTKRegressor
     model = model_class(
         features.architecture,
@@ -202,9 +208,9 @@ def _evaluate_features(
     features.transform(X[:_WARM_UP])  # compiles
     start = time.perf_counter()
     for batch in gen_batches(len(X), _BATCH):
-        features.transform(X[batch])
+        rows_done(len(features.transform(X[batch])), n)
     featurised = time.perf_counter()
-    model.fit(X, problem.y_train)
+    model.fit(X, problem.y_train, progress=lambda k: rows_done(k, n))
     fitted = time.perf_counter()
     return Row(
         method=name,

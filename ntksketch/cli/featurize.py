@@ -16,6 +16,7 @@ def featurize(
     rows: s.Rows,
     output: Annotated[Path, typer.Argument(help=".npy file or .zarr folder of the features.")],
     key: s.Key = None,
+    header: s.Header = None,
     model: Annotated[
         Path | None, typer.Option(help="Features that were saved; then no options below count.")
     ] = None,
@@ -36,7 +37,7 @@ def featurize(
     A run that was stopped, even killed, goes on with --resume and gives the same bytes.
     """
     with s.user_errors(s.KEPT):
-        source = s.open_file(rows, key=key)
+        source = s.open_file(rows, key=key, header=header)
         with s.refusals():
             features = (
                 _features(model)

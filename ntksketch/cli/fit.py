@@ -20,6 +20,7 @@ def fit(
     output: Annotated[Path, typer.Argument(help="Where to save the model (.safetensors).")],
     target: s.Target = None,
     key: s.Key = None,
+    header: s.Header = None,
     task: Annotated[
         Literal["regression", "classification"], typer.Option(help="What the targets are.")
     ] = "regression",
@@ -47,7 +48,7 @@ def fit(
     """
     kept = "the same command goes on" if resume else "with --resume it could go on"
     with s.user_errors(f"nothing was written to {output}; {kept}"):
-        source = s.open_file(rows, target, key)
+        source = s.open_file(rows, target, key, header)
         if not source.has_targets:
             raise InputError(f"{rows}: it has no targets; say which with --target")
         if output.is_dir() or not output.absolute().parent.is_dir():

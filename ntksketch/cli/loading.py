@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from ntksketch.cli.errors import InputError
 from ntksketch.data import SourceError, open_source
 from ntksketch.data.blocks import require_memory
+from ntksketch.data.formats.csv import is_number
+from ntksketch.data.formats.npz import CSR_MEMBERS
 from ntksketch.data.open import FORMATS
 
 _SPLIT_KEYS = ("X_train", "y_train", "X_test", "y_test")
@@ -41,7 +43,9 @@ class Loaded:
     test: tuple[NDArray[np.float64], NDArray] | None = None
 
 
-def load(path: Path, target: str | None = None) -> Loaded:
+def load(
+    path: Path, target: str | None = None, key: str | None = None, header: bool | None = None
+) -> Loaded:
     """Read a data set.
 
     Parameters
@@ -52,6 +56,11 @@ def load(path: Path, target: str | None = None) -> Loaded:
     target : str, default=None
         Of ``.npy`` a second file, of ``.npz`` a key, of ``.csv`` a column; None is the last column,
         or the key y.
+    key : str, default=None
+        Of formats with named arrays, the one with the rows; None is X, or the only one.
+    header : bool, default=None
+        Of ``.csv``: whether the first line names the columns; None takes it for names, and refuses
+        what has numbers.
 
     Returns
     -------
@@ -63,22 +72,29 @@ def load(path: Path, target: str | None = None) -> Loaded:
     InputError
         If the file or its contents cannot be used.
     """
-    readers: dict[str, Callable[[Path, str | None], Loaded]]
-    readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
-    others = [suffix for suffixes in FORMATS.values() for suffix in suffixes]
-    reader = readers.get(path.suffix.lower(), _read_source)
-    if path.suffix.lower() not in (*readers, *others):
-        known = ", ".join(dict.fromkeys([*readers, *others]))
-        raise InputError(f"{path}: the extension must be one of {known}")
-    if not (path.is_file() or (reader is _read_source and path.is_dir())):
+    suffix = path.suffix.lower()
+    if not path.exists():
         raise InputError(f"{path}: there is no such file")
-    return reader(path, target)
+    if path.is_dir():
+        return _read_source(path, target, key=key, header=header)
+    others = [suffix for suffixes in FORMATS.values() for suffix in suffixes]
+    known = list(dict.fromkeys([".npy", ".npz", ".csv", *others]))
+    if suffix not in known:
+        raise InputError(f"{path}: the extension must be one of {', '.join(known)}")
+    if suffix == ".npz" and header is None:
+        return _read_npz(path, target, key)
+    if suffix == ".npy" and key is None and header is None:
+        return _read_npy(path, target)
+    if suffix == ".csv" and key is None and header is not False:
+        return _read_csv(path, target, header)
+    return _read_source(path, target, key=key, header=header)
 
 
-def _read_source(path: Path, target: str | None) -> Loaded:
+def _read_source(path: Path, target: str | None, **options: Any) -> Loaded:
     """Read a file of another format whole."""
+    given = {name: value for name, value in options.items() if value is not None}
     try:
-        source = open_source(path, targets=target)
+        source = open_source(path, targets=target, **given)
         if not source.has_targets:
             raise InputError(f"{path}: it has no targets; say which with --target")
         n = source.shape[0] or 0
@@ -106,14 +122,16 @@ def _read_npy(path: Path, target: str | None) -> Loaded:
     return _checked(f"{path}", table[:, :-1], table[:, -1])
 
 
-def _read_npz(path: Path, target: str | None) -> Loaded:
+def _read_npz(path: Path, target: str | None, key: str | None) -> Loaded:
     with _open(path) as archive:
-        split = "X" not in archive.files and "X_train" in archive.files
+        if CSR_MEMBERS.issubset(archive.files):
+            return _read_source(path, target, key=key)
+        split = key is None and "X" not in archive.files and "X_train" in archive.files
         if split and target is not None:
             raise InputError(
                 f"--target {target}: {path} has a split of its own, with y_train and y_test"
             )
-        keys = _SPLIT_KEYS if split else ("X", target or "y")
+        keys = _SPLIT_KEYS if split else (key or "X", target or "y")
         missing = [key for key in keys if key not in archive.files]
         if missing:
             raise InputError(
@@ -151,9 +169,9 @@ def _guarded(path: Path, read: Callable[[], Any]) -> Any:
         raise InputError(f"{path}: it cannot be read: {error}") from None
 
 
-def _read_csv(path: Path, target: str | None) -> Loaded:
+def _read_csv(path: Path, target: str | None, header: bool | None) -> Loaded:
     try:
-        names = _header(path)
+        names = _header(path, header)
         column = _target_column(path, names, target)
         features = [j for j in range(len(names)) if j != column]
         try:
@@ -176,7 +194,7 @@ def _read_csv(path: Path, target: str | None) -> Loaded:
     return _checked(f"{path}", X, y, [repr(names[j]) for j in features])
 
 
-def _header(path: Path) -> list[str]:
+def _header(path: Path, sure: bool | None) -> list[str]:
     with path.open(newline="", encoding="utf-8-sig") as lines:
         names = [name.strip() for name in next(csv.reader(lines), [])]
     if len(names) < 2:
@@ -184,11 +202,13 @@ def _header(path: Path) -> list[str]:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"{path}: two columns are called {twice!r}")
-    try:
-        [float(name) for name in names]
-    except ValueError:
+    number = next((name for name in names if is_number(name)), None)
+    if number is None or sure:
         return names
-    raise InputError(f"{path}: the first line must name the columns, and it has numbers only")
+    raise InputError(
+        f"{path}: the first line must name the columns, and it has the number {number}; say "
+        "--header if that is a name, or --no-header if it is a row"
+    )
 
 
 def _target_column(path: Path, names: list[str], target: str | None) -> int:
@@ -203,6 +223,7 @@ def _target_column(path: Path, names: list[str], target: str | None) -> int:
 def _columns(path: Path, columns: list[int], dtype: type) -> NDArray:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "loadtxt: input contained no data")  # counted later
+        warnings.filterwarnings("ignore", "Input line .* contained no data")  # blank lines
         return np.loadtxt(
             path,
             dtype=dtype,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -11,7 +12,9 @@ import typer
 import ntksketch as ntk
 from ntksketch.cli import streaming as s
 from ntksketch.cli.errors import InputError
+from ntksketch.cli.scores import score
 from ntksketch.data import write_predictions
+from ntksketch.data.mapped import MappedArray
 
 
 def predict(
@@ -20,6 +23,7 @@ def predict(
     output: Annotated[Path, typer.Argument(help=".npy file or .zarr folder of the predictions.")],
     target: s.Target = None,
     key: s.Key = None,
+    header: s.Header = None,
     scores: Annotated[
         bool, typer.Option(help="Of a classifier, write scores rather than classes.")
     ] = False,
@@ -39,7 +43,7 @@ def predict(
         if scores and not classifier:
             raise InputError(f"{model}: it holds a regressor, which has no scores")
         width = int(vars(fitted)["n_features_in_"])
-        source = s.open_file(rows, target, key, **_width(rows, width))
+        source = s.open_file(rows, target, key, header, **_width(rows, width))
         fitted.set_params(working_memory=memory)
         with s.refusals(), s.row_progress("predictions", source.shape[0]) as add:
             write_predictions(
@@ -54,7 +58,8 @@ def predict(
         n_rows = source.shape[0] or 0
         result = {"output": str(output), "rows": n_rows}
         if source.has_targets and not scores:
-            result |= _score(_read(output), source.read_targets(0, n_rows), classifier)
+            predicted = _open(output)
+            result |= score(source, predicted, classifier=classifier, working_memory=memory)
         s.show(result, json)
 
 
@@ -63,17 +68,10 @@ def _width(rows: Path, n_features: int) -> dict[str, int]:
     return {"n_features": n_features} if rows.suffix in (".libsvm", ".svmlight", ".svm") else {}
 
 
-def _read(path: Path) -> np.ndarray:
+def _open(path: Path) -> Any:
+    """Return the predictions of a file, of which no more is in memory than is being read."""
     if path.suffix == ".npy":
-        return np.load(path)
+        return MappedArray(functools.partial(np.load, path, mmap_mode="r"))
     import zarr
 
-    return np.asarray(zarr.open_array(str(path), mode="r")[:])
-
-
-def _score(predicted: np.ndarray, targets: np.ndarray, classifier: bool) -> dict[str, float]:
-    from sklearn.metrics import accuracy_score, r2_score
-
-    if classifier:
-        return {"accuracy": float(accuracy_score(targets, predicted))}
-    return {"R2": float(r2_score(targets, predicted))}
+    return zarr.open_array(str(path), mode="r")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 import ntksketch as ntk
 from ntksketch.cli.errors import InputError
@@ -37,23 +43,36 @@ def parse_sizes(text: str) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-@contextmanager
-def _progress(n_stages: int) -> Iterator[Callable[[str], None]]:
-    """Show a bar on a terminal; yield a function to be called with each stage's name first."""
-    screen = Console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=screen,
-        transient=True,
-        disable=not screen.is_terminal,
-    )
-    stages = itertools.count()
-    with progress:
-        bar = progress.add_task("", total=n_stages)
-        yield lambda name: progress.update(bar, description=name, completed=next(stages))
+class _Stages:
+    """A bar on a terminal: stages, the rate of rows in the one at work, and the time left."""
+
+    def __init__(self, n_stages: int, screen: Console) -> None:
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=screen,
+            transient=True,
+            disable=not screen.is_terminal,
+            speed_estimate_period=math.inf,  # stages are few and differ
+        )
+        self.task = self.bar.add_task("", total=n_stages, rate="")
+        self._begun, self._rows, self._start = 0, 0, 0.0
+
+    def begin(self, name: str) -> None:
+        """Tell that a stage begins, and so that the one before has ended."""
+        self.bar.update(self.task, description=name, completed=self._begun, rate="")
+        self._begun, self._rows, self._start = self._begun + 1, 0, time.perf_counter()
+
+    def add_rows(self, n_rows: int, of: int) -> None:
+        """Tell that some of so many rows of the stage are done."""
+        self._rows += n_rows
+        rate = self._rows / max(time.perf_counter() - self._start, 1e-9)
+        done = self._begun - 1 + min(self._rows / of, 1.0)
+        self.bar.update(self.task, completed=done, rate=f"{rate:,.0f} rows/s")
 
 
 def run(
@@ -93,7 +112,8 @@ def run(
     """
     start = time.perf_counter()
     folder = output_folder(output)
-    with _progress(count_stages(len(methods), len(sizes))) as stage:
+    stages = _Stages(count_stages(len(methods), len(sizes)), Console(stderr=True))
+    with stages.bar:
         comparison = evaluate(
             problem,
             architecture,
@@ -101,7 +121,8 @@ def run(
             sizes,
             seed=seed,
             max_exact_rows=max_exact_rows,
-            stage=stage,
+            stage=stages.begin,
+            rows_done=stages.add_rows,
         )
     described = {
         "network": architecture,

@@ -33,6 +33,13 @@ Target = Annotated[
     typer.Option(help="Targets: a .npy file, or the name of an array or of a column in the file."),
 ]
 Key = Annotated[str | None, typer.Option(help="Of .npz, .zarr and .h5: the array of the rows.")]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header",
+        help="Of .csv: whether the first line names the columns. [default: unless it has numbers]",
+    ),
+]
 Network = Annotated[
     str | None,
     typer.Option(
@@ -87,13 +94,17 @@ def _text(error: BaseException) -> str:
 
 
 def open_file(
-    path: Path, target: str | None = None, key: str | None = None, **options: Any
+    path: Path,
+    target: str | None = None,
+    key: str | None = None,
+    header: bool | None = None,
+    **options: Any,
 ) -> Source:
     """Return the rows of a file."""
-    if key is not None:
-        options["key"] = key
+    options |= {"key": key, "header": header}
+    given = {name: value for name, value in options.items() if value is not None}
     try:
-        return open_source(path, targets=target, **options)
+        return open_source(path, targets=target, **given)
     except TypeError as error:  # an option that the format does not have
         raise InputError(f"{path}: {error}") from error
 

@@ -14,29 +14,22 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ntksketch.data.blocks import block_slices, rows_per_block
+from ntksketch.data.blocks import block_slices, budget_bytes, rows_per_block
+from ntksketch.data.checks import (
+    SourceError,
+    file_details,
+    opening,
+    require_finite,
+    row_dtype,
+    stamp,
+)
 from ntksketch.data.checksum import checksum
 from ntksketch.data.mapped import MappedArray
 
 _MOST_ROWS = 8192  # of a block whose size is left to us
 _HASHED_ENTRIES = 2**16  # of targets, that are read at a time
+_TARGET_COPIES = 4  # of their rows: as text, in lines, as numbers, and some
 _SAMPLE_BYTES = 2**20  # of each of the three places that a fingerprint looks at
-
-
-class SourceError(ValueError):
-    """A source, or something in it, cannot be used; the message says where and what to do.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import ntksketch as ntk
-    >>> source = ntk.data.open_source(np.array([[1.0], [np.nan]]))
-    >>> try:
-    ...     source.read(0, 2)
-    ... except ntk.data.SourceError as error:
-    ...     print("row 1" in str(error))
-    True
-    """
 
 
 class Block(NamedTuple):
@@ -115,10 +108,13 @@ class Source:
         self.name, self.format = name, format
         if shape[1] < 1:
             raise SourceError(f"{name}: rows need at least one column, got shape {shape}")
+        if shape[0] is not None and shape[0] < 0:
+            raise SourceError(f"{name}: it is damaged, it says that it has {shape[0]} rows")
         self.shape = shape
         self.dtype = row_dtype(dtype, name)
-        self._targets = None if targets is None else _open_targets(targets, shape[0], name)
-        self._stamps = {path: _stamp(path) for path in files}
+        self._stamps = {path: stamp(path) for path in files}
+        self._opened = self._details()
+        self._set_targets(targets)
 
     def __repr__(self) -> str:
         return f"<{self.format} source {self.name}: shape {self.shape}, {self.dtype}>"
@@ -167,7 +163,7 @@ class Source:
             If they are not one for each row, or not numbers.
         """
         other = copy.copy(self)
-        other._targets = _open_targets(targets, self.shape[0], self.name)
+        other._set_targets(targets)
         return other
 
     def read(self, start: int, stop: int) -> Any:
@@ -236,6 +232,30 @@ class Source:
             raise ValueError(f"start must be a multiple of {height} rows, got {start}")
         return self._blocks(height, start)
 
+    def target_blocks(self, working_memory: float | None = None) -> Iterator[tuple[int, NDArray]]:
+        """Iterate over the targets alone.
+
+        Parameters
+        ----------
+        working_memory : float, default=None
+            Budget in MiB, also of rows that are parsed with the targets; None reads scikit-learn's
+            setting.
+
+        Yields
+        ------
+        start : int
+            Index of the first row.
+        y : ndarray of shape (k,) or (k, n_targets)
+            The targets of as many rows as there is room for, at most 65,536.
+        """
+        n = self.shape[0] or 0
+        height = budget_bytes(working_memory) / (_TARGET_COPIES * self.row_bytes)
+        for rows in block_slices(n, int(min(max(height, 1), _HASHED_ENTRIES))):
+            y = self.read_targets(rows.start, rows.stop)
+            if rows.stop == n:
+                self._require_unchanged(whole=True)
+            yield rows.start, y
+
     def fingerprint(self) -> dict[str, Any]:
         """Return a cheap identity of the rows: another one means that they changed.
 
@@ -258,6 +278,7 @@ class Source:
             "dtype": str(self.dtype),
             "files": {path.name: list(stamp) for path, stamp in self._stamps.items()},
             "checksum": checksum(samples),
+            **self._details(),
         }
 
     def targets_fingerprint(self) -> dict[str, Any] | None:
@@ -289,6 +310,21 @@ class Source:
         """Read rows as they are stored: what every format defines."""
         raise NotImplementedError
 
+    def _details(self) -> dict[str, Any]:
+        """Return more of the rows' identity, of files that are too many to be stamped one by one.
+
+        It is compared at the end of a pass. There is none unless a format defines it.
+        """
+        return {}
+
+    def _set_targets(self, targets: Any) -> None:
+        path = Path(targets) if isinstance(targets, str | Path) else None
+        if targets is not None:
+            targets = _open_targets(targets, self.shape[0], self.name)
+        self._targets: Any = targets
+        self._target_stamps = {} if path is None else {path: stamp(path)}
+        self._opened_targets = file_details(targets)
+
     def _target_rows(self, start: int, stop: int) -> Any:
         if self._targets is None:
             raise SourceError(f"{self.name} has no targets; say which: open_source(..., targets=)")
@@ -313,6 +349,8 @@ class Source:
             at = self._block_place(rows.start // n_rows, rows.start, rows.stop)
             X = self._read_rows(rows.start, rows.stop, at)
             y = self._read_targets(rows.start, rows.stop, at) if self.has_targets else None
+            if rows.stop == self.shape[0]:
+                self._require_unchanged(whole=True)
             yield Block(rows.start, X, y)
 
     def _block_place(self, number: int, start: int, stop: int) -> str:
@@ -352,14 +390,22 @@ class Source:
             return np.array(X, self.dtype, order="C")
         return np.asarray(X, self.dtype, order="C")
 
-    def _require_unchanged(self) -> None:
-        for path, (size, mtime) in self._stamps.items():
-            now = _stamp(path)
+    def _require_unchanged(self, *, whole: bool = False) -> None:
+        """Raise an error if a file changed; if `whole`, also one that is not stamped."""
+        for path, (size, mtime) in {**self._stamps, **self._target_stamps}.items():
+            now = stamp(path)
             if now != (size, mtime):
                 what = "shrank" if now[0] < size else "changed"
                 raise SourceError(
                     f"{path} {what} after it was opened: it had {size:,} bytes and has "
                     f"{now[0]:,}; open it again"
+                )
+        if whole:
+            before, targets = self._opened, self._opened_targets
+            if self._details() != before or file_details(self._targets) != targets:
+                raise SourceError(
+                    f"{self.name} changed while it was read, and earlier blocks may be of what it "
+                    "was before; open it again when nobody writes to it"
                 )
 
 
@@ -372,23 +418,6 @@ def _short_indices(X: Any) -> Any:
     return sp.csr_array(parts, shape=X.shape)
 
 
-def row_dtype(dtype: Any, name: str) -> np.dtype:
-    """Return float32 for itself and float64 for other real numbers; refuse the rest."""
-    dtype = np.dtype(dtype)
-    if dtype.kind not in "biuf":
-        raise SourceError(f"{name}: rows must be real numbers, got dtype {dtype}")
-    single = dtype.kind == "f" and dtype.itemsize == 4
-    return np.dtype(np.float32 if single else np.float64)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise SourceError(f"{path}: there is no such file (any more)") from None
-    return status.st_size, status.st_mtime_ns
-
-
 def _open_targets(targets: Any, n_rows: int | None, name: str) -> Any:
     if isinstance(targets, str | Path):
         path = Path(targets)
@@ -397,7 +426,8 @@ def _open_targets(targets: Any, n_rows: int | None, name: str) -> Any:
                 f"targets of {name}: expected an array or a .npy file, got {str(targets)!r}"
             )
         load = functools.partial(np.load, path, mmap_mode="r", allow_pickle=False)
-        targets = MappedArray(load)
+        with opening(path, "a whole .npy file of plain numbers"):
+            targets = MappedArray(load)
     elif not (hasattr(targets, "shape") and hasattr(targets, "dtype")):
         targets = np.asarray(targets)
     if targets.ndim not in (1, 2) or targets.shape[0] != n_rows:
@@ -407,22 +437,3 @@ def _open_targets(targets: Any, n_rows: int | None, name: str) -> Any:
     if np.dtype(targets.dtype).kind not in "biuf":
         raise SourceError(f"targets of {name} must be real numbers, got dtype {targets.dtype}")
     return targets
-
-
-def require_finite(values: Any, start: int, at: str) -> None:
-    """Raise an error that names the first row and column where there is NaN or infinity."""
-    data = values.data if sp.issparse(values) else values
-    finite = np.isfinite(data)
-    if finite.all():
-        return
-    where = np.argwhere(~finite)[0]
-    if sp.issparse(values):
-        entry = int(where[0])
-        row = int(np.searchsorted(values.indptr, entry, side="right")) - 1
-        where = np.array([row, values.indices[entry]])
-        bad = data[entry]
-    else:
-        bad = data[tuple(where)]
-    what = "NaN" if np.isnan(bad) else "infinity"
-    column = f", column {where[1]}" if len(where) > 1 else ""
-    raise SourceError(f"{at}: {what} in row {start + int(where[0])}{column}; fill or drop it")

@@ -291,7 +291,8 @@ class NTKClassifier(ClassifierMixin, RidgeOnFeatures):
             source = open_source(X)
         else:
             X = source
-            y = read_labels(source) if y is None or is_dask(y) else np.asarray(y)
+            given = not (y is None or is_dask(y))
+            y = np.asarray(y) if given else read_labels(source, self.working_memory)
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
         weight = None if sample_weight is None else as_weights(sample_weight, X.shape[0])

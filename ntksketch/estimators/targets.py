@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntksketch.data.checksum import checksum
-from ntksketch.data.source import Block, Source
+from ntksketch.data.source import Block, Source, SourceError
 from ntksketch.distributed.dask_collections import DaskSource
-
-_ROWS = 2**16  # whose targets are read at a time
 
 
 class EncodedTargets(Source):
@@ -94,13 +92,16 @@ class ShiftedTargets(EncodedTargets):
             yield block._replace(y=block.y - part)
 
 
-def read_labels(source: Source) -> NDArray:
-    """Return the targets of all rows, which are labels."""
+def read_labels(source: Source, working_memory: float | None = None) -> NDArray:
+    """Return the targets of all rows, which are labels; a budget in MiB is for the reading."""
     if isinstance(source, DaskSource) and source.y is not None:
         return np.asarray(source.y.compute())
-    n = source.shape[0] or 0
-    parts = [source.read_targets(start, min(start + _ROWS, n)) for start in range(0, n, _ROWS)]
-    return np.concatenate(parts)
+    if source.format == "iterable":
+        raise SourceError(
+            "iterable: it can be read only once, and labels are read before the pass over the "
+            "rows; store rows and labels in a file"
+        )
+    return np.concatenate([y for _, y in source.target_blocks(working_memory)])
 
 
 def one_hot(codes: NDArray, n_classes: int, dtype: Any) -> NDArray:

@@ -1,6 +1,7 @@
 """Both commands from arguments to files, every input error, and the entry points."""
 
 import base64
+import io
 import re
 import subprocess
 import sys
@@ -8,11 +9,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from rich.console import Console
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
 import ntksketch as ntk
-from ntksketch.cli import evaluate, main
+from ntksketch.cli import evaluate, main, run
 from ntksketch.cli.app import app
 from ntksketch.features import Method
 
@@ -200,6 +202,43 @@ def test_task_can_be_overruled(quick, digits, tmp_path):
     assert "test R²" in rows[0]
 
 
+def test_the_bar_counts_rows_and_tells_the_time_left(quick, digits, tmp_path, monkeypatch):
+    screens, counted = [], []
+
+    class Stages(run._Stages):
+        def __init__(self, n_stages, screen):
+            screen = Console(file=io.StringIO(), force_terminal=True, width=150)
+            super().__init__(n_stages, screen)
+            screens.append(screen.file)
+
+        def begin(self, name):
+            super().begin(name)
+            counted.append((name, []))
+
+        def add_rows(self, n_rows, of):
+            super().add_rows(n_rows, of)
+            counted[-1][1].append((n_rows, of))
+            task = self.bar.tasks[0]
+            assert len(counted) - 1 < task.completed <= len(counted)
+            assert re.fullmatch(r"[\d,]+ rows/s", task.fields["rate"])
+            assert task.time_remaining >= 0
+            self.bar.refresh()
+
+    monkeypatch.setattr(run, "_Stages", Stages)
+    np.savez(tmp_path / "d.npz", X=digits[0], y=digits[1])
+    quick(tmp_path / "d.npz")
+    assert [name for name, _ in counted] == [
+        "exact kernel ridge",
+        "random-features, 40 components: kernel error",
+        "random-features, 40 components",
+    ]
+    assert sum(n for n, _ in counted[-1][1]) == 2 * 180
+    assert {of for _, of in counted[-1][1]} == {2 * 180}
+    text = screens[0].getvalue()
+    times = r".*\d:\d\d:\d\d" * 2
+    assert re.search(rf"random-features, 40 components .*\D\d/3\D.* rows/s {times}", text)
+
+
 @pytest.fixture
 def refuse_small(monkeypatch):
     init = Method.init
@@ -294,8 +333,10 @@ CSV = "a,b,y\n" + "1,2,3\n" * 20
         ("d.csv", CSV + "1,2\n", [], "line 22: it has 2 cells, the header 3"),
         ("d.csv", CSV + "1,nan,3\n", [], "NaN or infinity in row 20, column 'b'"),
         ("d.csv", CSV + "1,2,\n", [], "the target 'y' is empty in row 20"),
-        ("d.csv", "1,2,3\n" * 20, [], "two columns are called|numbers only"),
-        ("d.csv", "1,2,4\n" * 20, [], "numbers only"),
+        ("d.csv", "1,2,3\n" * 20, [], "it has the number 1"),
+        ("d.csv", "1.5,,3\n" + "4,5,6\n" * 20, [], "it has the number 1.5; say --header"),
+        ("d.csv", "1,2,4\n" * 20, ["--no-header"], "say which with --target"),
+        ("d.csv", CSV, ["--key", "X"], "'key' is no option of this format"),
         ("d.csv", "a,a\n1,2\n", [], "two columns are called 'a'"),
         ("d.csv", "a,b\n", [], "0 rows"),
         ("d.csv", "a\n1\n", [], "at least two columns"),

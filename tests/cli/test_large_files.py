@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from source_files import WAYS, rows_and_targets
 from typer.testing import CliRunner
 
 import ntksketch as ntk
 from ntksketch.cli.app import app
+from ntksketch.cli.errors import InputError
+from ntksketch.cli.loading import load
 from ntksketch.data import open_source
 from ntksketch.features.pass_state import PassState
 from ntksketch.linear.gram import GramBatch
@@ -72,7 +76,7 @@ def test_regression_is_that_of_python(table):
     assert result["alpha"] == expected.alpha_
     done = succeeded("predict", "model.safetensors", "rows.parquet", "p.npy", "--target", "y")
     np.testing.assert_array_equal(np.load("p.npy"), expected.predict(X))
-    assert f"R2: {expected.score(X, y)}" in done.stdout
+    assert float(done.stdout.partition("R2: ")[2]) == pytest.approx(expected.score(X, y), rel=1e-12)
 
 
 def test_classification_is_that_of_python(table):
@@ -290,6 +294,29 @@ def _constant():
     return "constant.npy"
 
 
+def test_a_first_line_that_may_be_a_row(table):
+    lines = ["1.5,,2,3", *(",".join(map(str, row)) for row in rows_of(table)[:30])]
+    with open("rows.csv", "w") as file:
+        file.write("\n".join(lines))
+    fit = ("fit", "rows.csv", "m.safetensors", "--components", "16", "--method", "random-features")
+    assert "header=True or header=False" in refused(*fit, "--target", "3")
+    succeeded(*fit, "--target", "3", "--header")
+    done = succeeded("predict", "m.safetensors", "rows.csv", "p.npy", "--target", "3", "--header")
+    assert "rows: 30" in done.stdout
+    assert "line 1: column '1' must be a number" in refused(*fit, "--target", "3", "--no-header")
+    assert "header" in refused("featurize", "rows.csv", "Z.npy")
+    with open("rows.csv", "w") as file:
+        file.write("\n".join(lines[1:]))
+    succeeded("featurize", "rows.csv", "Z.npy", "--no-header", "--components", "16")
+    assert np.load("Z.npy").shape == (30, 16)
+    assert "say --header" in refused("compare", "rows.csv", "--target", "3")
+    X = np.array([line.split(",") for line in lines[1:]], float)
+    loaded = load(Path("rows.csv"), "3", header=False)
+    np.testing.assert_array_equal(np.column_stack([loaded.X, loaded.y]), X)
+    loaded = load(Path("rows.csv"), header=True)
+    np.testing.assert_array_equal(np.column_stack([loaded.X, loaded.y]), X[1:])
+
+
 def test_compare_reads_the_same_files(table):
     options = ("--components", "16", "--method", "nystroem", "--max-exact-rows", "0")
     done = succeeded("compare", "rows.parquet", "--target", "y", *options)
@@ -303,3 +330,38 @@ def test_compare_reads_the_same_files(table):
     assert 0 < row["error"]["value"] < 1
     assert "was left out" in result["notes"][0]
     assert "say which with --target" in refused("compare", "rows.parquet", *options)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_compare_loads_every_format(way, tmp_path):
+    X, y = rows_and_targets(11)
+    source = WAYS[way](tmp_path, X, y)
+    if source.name in ("array", "CSR array"):
+        pytest.skip("not in a file")
+    np.save(tmp_path / "y.npy", y)
+    path, target, options = Path(source.name), str(tmp_path / "y.npy"), {}
+    if way in ("npz", "compressed npz", "zarr group", "hdf5"):
+        keys = {"npz": "X", "compressed npz": "rows"}
+        options, target = {"key": keys.get(way, "train/X")}, "y" if "npz" in way else "train/y"
+    elif "parquet" in way or way == "csv":
+        target = "y"
+    elif way == "csv without header":
+        options, target = {"header": False}, "5"
+    elif way == "libsvm":
+        target = None
+    if "lists" in way:  # they are beside a column of text
+        with pytest.raises(InputError, match="columns"):
+            load(path, target)
+        return
+    loaded = load(path, target, **options)
+    np.testing.assert_array_equal(loaded.X, X)
+    np.testing.assert_array_equal(loaded.y, y)
+    assert loaded.test is None
+
+
+def test_compare_takes_a_key(table):
+    np.savez("two.npz", A=rows_of(table)[:60], B=np.ones((60, 2)), label=np.array(["a", "b"] * 30))
+    options = ("--method", "nystroem", "--components", "8", "--max-exact-rows", "0", "--json")
+    done = succeeded("compare", "two.npz", "--key", "A", "--target", "label", *options)
+    assert json.loads(done.stdout)["task"] == "classification"
+    assert "there is no X" in refused("compare", "two.npz", "--target", "label", *options)

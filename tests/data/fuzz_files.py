@@ -1,4 +1,4 @@
-"""Damage to libsvm and CSV files, and to what a run of `featurise` left, at random.
+"""Damage to files of rows, and to what a run of `featurise` left, at random.
 
 The suite runs some; ``python tests/data/fuzz_files.py --cases 100000`` runs many of each.
 """
@@ -17,6 +17,7 @@ import scipy.sparse as sp
 
 sys.path.append(str(Path(__file__).parents[1]))  # where it is run as a script
 from damage import change_tree, damaged
+from source_files import WAYS, rows_and_targets
 
 from ntksketch.data import SourceError, open_source
 from ntksketch.data.sinks.sink import BlockSink
@@ -37,6 +38,21 @@ CSV = b"""a,"b c",y
 # the last is of a finished file whose manifest is gone
 REFUSALS = "damaged; delete it", "not the one to resume", "no Z.npy.json tells what it is"
 BLOCKS, ROWS, WIDTH = 3, 4, 2
+BINARY = {
+    "npy": {"targets": "y.npy"},
+    "npy by columns": {},
+    "npz": {"targets": "y"},
+    "compressed npz": {"targets": "y", "key": "rows"},
+    "csr.npz": {},
+    "compressed csr.npz": {},
+    "zarr": {},
+    "zarr 2": {},
+    "zarr group": {"targets": "train/y", "key": "train/X"},
+    "hdf5": {"targets": "train/y", "key": "train/X"},
+    "parquet": {"targets": "y"},
+    "parquet lists": {"targets": "y", "columns": ["rows"]},
+}
+MOST = 10_000  # rows or columns that are read, of what a damaged file says it has
 
 
 def read(path, **options):
@@ -68,6 +84,33 @@ class Text:
         if self.path.suffix == ".csv" and rng.random() < 0.5:
             options = {"targets": rng.choice(["y", -1, 0])}
         return read(self.path, **options)
+
+
+class Stored:
+    """Files of rows in another format, of which one is damaged."""
+
+    def __init__(self, way, folder):
+        self.path = Path(WAYS[way](folder, *rows_and_targets(11)).name)
+        self.options = BINARY[way]
+        if str(self.options.get("targets")).endswith(".npy"):
+            self.options = {"targets": str(folder / self.options["targets"])}
+        self.files = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    def run(self, rng):
+        for path, content in self.files.items():
+            path.write_bytes(content)
+        path = rng.choice(sorted(self.files))
+        path.write_bytes(damaged(self.files[path], rng))
+        message = None
+        try:
+            source = open_source(self.path, **self.options)
+            result = "too large" if max(source.shape) > MOST else ""
+        except SourceError as error:
+            result, message = "refused", str(error)
+        except MemoryError as error:  # an array that is compressed is read whole
+            result, message = "too large", str(error)
+        assert message is None or str(self.path) in message or str(path) in message
+        return result or read(self.path, **self.options)
 
 
 class Run:
@@ -128,11 +171,13 @@ class Run:
 def targets(folder):
     """Return what is damaged, by name; each in a folder of its own."""
     made = {}
-    for name in ("libsvm", "csv", "stopped", "finished"):
-        own = Path(folder) / name
+    for name in ("libsvm", "csv", *BINARY, "stopped", "finished"):
+        own = Path(folder) / name.replace(" ", "-")
         own.mkdir()
         if name in ("libsvm", "csv"):
             made[name] = Text(LIBSVM if name == "libsvm" else CSV, f".{name}", own)
+        elif name in BINARY:
+            made[name] = Stored(name, own)
         else:
             made[name] = Run(".npy", name == "finished", own)
     return made
@@ -142,7 +187,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=100_000, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="libsvm, csv, stopped or finished")
+    parser.add_argument("--only", default="", help="part of a name")
     arguments = parser.parse_args()
     start, counts = time.perf_counter(), collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -158,7 +203,7 @@ def main():
                 counts[name, result] += 1
             print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     for (name, result), count in sorted(counts.items()):
-        print(f"{name:10} {result:10} {count}")
+        print(f"{name:20} {result:10} {count}")
 
 
 if __name__ == "__main__":

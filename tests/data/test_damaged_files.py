@@ -4,9 +4,10 @@ import random
 
 import numpy as np
 import pytest
-from fuzz_files import targets
+from fuzz_files import BINARY, targets
 
 import ntksketch as ntk
+from ntksketch.data import SourceError, open_source
 
 CASES = 150
 
@@ -20,6 +21,38 @@ def damage(tmp_path_factory):
 def test_damage_is_refused_or_does_no_harm(damage, name):
     results = {damage[name].run(random.Random(f"suite {case}")) for case in range(CASES)}
     assert results == {"refused", "read" if name in ("libsvm", "csv") else "went on"}
+
+
+@pytest.mark.parametrize("way", BINARY)
+def test_a_damaged_file_of_rows_is_refused_or_read(damage, way):
+    results = {damage[way].run(random.Random(f"suite {case}")) for case in range(25)}
+    assert "refused" in results
+    assert results <= {"refused", "read", "too large"}
+
+
+def _closed(content):  # the library's tokenizer fails
+    return content.replace(b"}", b"{", 1)
+
+
+def _other_compression(content):
+    place = content.rindex(b"PK\x01\x02") + 10
+    return content[:place] + b"\x63\x00" + content[place + 2 :]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"), [("a.npy", _closed), ("a.npz", _closed), ("a.npz", _other_compression)]
+)
+def test_errors_of_libraries_name_the_file(name, damage, tmp_path):
+    path, beside = tmp_path / name, tmp_path / "X.npy"
+    save = np.save if path.suffix == ".npy" else np.savez
+    save(path, np.ones((4, 3)))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(SourceError, match=rf"{name}: expected a whole"):
+        open_source(path)
+    if path.suffix == ".npy":
+        np.save(beside, np.ones((4, 3)))
+        with pytest.raises(SourceError, match=rf"{name}: expected a whole"):
+            open_source(beside, targets=path)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "{", "[" * 10**5, "null", "\ud800", '{"blocks": 3}'])

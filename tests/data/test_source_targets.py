@@ -2,14 +2,17 @@
 
 import itertools
 import json
+import os
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import zarr
 from source_files import WAYS, rows_and_targets, table
 
-from ntksketch.data import SourceError, open_source
-from ntksketch.estimators.targets import EncodedTargets, ShiftedTargets
+import ntksketch as ntk
+from ntksketch.data import Source, SourceError, open_source
+from ntksketch.estimators.targets import EncodedTargets, ShiftedTargets, read_labels
 
 N = 11
 WITH_ROWS = ("parquet", "parquet folder", "parquet lists", "parquet fixed lists", "libsvm")
@@ -116,3 +119,75 @@ def test_an_iterable_has_no_fingerprint_of_targets():
     source = open_source((np.ones((2, 2)), np.ones(2)) for _ in range(3))
     with pytest.raises(SourceError, match="not known before"):
         source.targets_fingerprint()
+
+
+# ---------------------------------------------------------------------------------------------
+# Targets alone
+# ---------------------------------------------------------------------------------------------
+
+
+@ways
+def test_blocks_of_targets_keep_to_the_memory(way, tmp_path, monkeypatch):
+    X, y = rows_and_targets(60, d=7)
+    source = WAYS[way](tmp_path, X, y)
+    read, heights = source.read_targets, []
+    monkeypatch.setattr(source, "read_targets", lambda i, j: heights.append(j - i) or read(i, j))
+    assert [start for start, _ in source.target_blocks()] == [0]
+    heights.clear()
+    memory = 20 * source.row_bytes * 4 / 2**20
+    labels = read_labels(source, memory)
+    np.testing.assert_array_equal(labels, y)
+    assert max(heights) == 20
+    heights.clear()
+    np.testing.assert_array_equal(read_labels(source, memory / 1000), y)
+    assert max(heights) == 1
+
+
+def test_a_classifier_reads_labels_within_its_memory(monkeypatch):
+    X, y = rows_and_targets(2000, d=50)
+    blocks, budgets = Source.target_blocks, []
+    monkeypatch.setattr(
+        Source, "target_blocks", lambda self, memory: budgets.append(memory) or blocks(self, memory)
+    )
+    options = {"method": "random-features", "n_components": 8, "random_state": 0}
+    ntk.NTKClassifier(**options, working_memory=2).fit(open_source(X, targets=y))
+    assert budgets == [2]
+
+
+# ---------------------------------------------------------------------------------------------
+# Targets that change
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", ["opened", "with_targets"])
+def test_a_file_of_targets_that_changes_is_refused(given, tmp_path):
+    X, y = rows_and_targets(N)
+    path = tmp_path / "y.npy"
+    np.save(path, y)
+    if given == "opened":
+        source = open_source(X, targets=path)
+    else:
+        source = open_source(X, targets=y).with_targets(str(path))
+    before, blocks = source.targets_fingerprint(), source.blocks(4)
+    next(blocks)
+    np.save(path, y + 1)
+    os.utime(path, ns=(1, 1))
+    for read in (lambda: next(blocks), source.targets_fingerprint):
+        with pytest.raises(SourceError, match=r"y.npy changed after it was opened"):
+            read()
+    other = source.with_targets(path)
+    assert other.targets_fingerprint() != before
+    np.testing.assert_array_equal(other.read_targets(0, N), y + 1)
+    path.unlink()
+    source.with_targets(y).read_targets(0, N)  # which need no file
+
+
+def test_stored_targets_that_change_during_a_pass(tmp_path):
+    source = WAYS["zarr group"](tmp_path, *rows_and_targets(N))
+    blocks = source.blocks(4)
+    next(blocks)
+    zarr.open_array(str(tmp_path / "group.zarr/train/y"), mode="r+")[0] = 9
+    next(blocks)
+    with pytest.raises(SourceError, match=r"group.zarr changed while it was read"):
+        next(blocks)
+    list(source.with_targets(np.ones(N)).blocks(4))

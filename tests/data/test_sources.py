@@ -4,6 +4,8 @@ import functools
 import itertools
 import os
 import pickle
+import subprocess
+import sys
 import tracemalloc
 
 import h5py
@@ -15,10 +17,12 @@ import scipy.sparse as sp
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linear_map import BLOCK_MIB, LinearMap
 from source_files import IN_MEMORY, SPARSE, TEXT, WAYS, dense, rows_and_targets, table
 
-from ntksketch.data import Source, SourceError, open_source
+from ntksketch.data import Source, SourceError, featurise, open_source
 from ntksketch.data import source as source_module
+from ntksketch.data.mapped import MappedArray
 
 N = 11  # two chunks and a ragged third
 
@@ -193,7 +197,8 @@ def test_rows_larger_than_memory(name, store, tmp_path):
 def test_fingerprint_tells_other_values(way, tmp_path):
     X, y = rows_and_targets(N)
     old, again = (WAYS[way](tmp_path, X, y).fingerprint() for _ in range(2))
-    assert old == again | {"files": old["files"]}  # whose times differ
+    times = {name: old[name] for name in ("files", "stored_files") if name in old}
+    assert old == again | times
     X[5, 1] += 1
     new = WAYS[way](tmp_path, X, y).fingerprint()
     assert {name for name in old if old[name] != new[name]} >= {"checksum"}
@@ -235,9 +240,46 @@ def test_chunks_that_come_later_change_the_fingerprint(tmp_path):
     )
     array[:10_000] = 1
     old = open_source(tmp_path / "a.zarr").fingerprint()
-    array[20_000:30_000] = 1  # not among the rows that are looked at
-    new = open_source(tmp_path / "a.zarr").fingerprint()
-    assert {k for k in old if old[k] != new[k]} == {"stored_files"}
+    for value in (1, 2):  # a chunk more, and one written over
+        array[20_000:30_000] = value  # not among the rows that are looked at
+        new = open_source(tmp_path / "a.zarr").fingerprint()
+        assert {k for k in old if old[k] != new[k]} == {"stored_files"}
+        assert new["stored_files"][0] == 3
+        old = new
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if "zarr" in way])
+def test_chunks_that_change_during_a_pass(way, tmp_path):
+    X, y = rows_and_targets(N)
+    source = WAYS[way](tmp_path, X, y)
+    folder = next(iter(source._stamps)).parent
+    blocks = source.blocks(4)
+    next(blocks)
+    array = zarr.open_array(str(folder), mode="r+")
+    array[0] = 7.0  # in a block that was read
+    next(blocks)
+    message = f"{folder.name if 'group' not in way else 'group.zarr'} changed while it was read"
+    with pytest.raises(SourceError, match=message):
+        next(blocks)
+    again = open_source(source.name, **({"key": "train/X"} if "group" in way else {}))
+    assert dense(np.concatenate([block.X for block in again.blocks(4)]))[0, 0] == 7
+
+
+def test_features_of_a_store_that_changed_are_not_gone_on_with(tmp_path):
+    X = rows_and_targets(40, d=4)[0]
+    WAYS["zarr"](tmp_path, X, None)
+    rows, path = tmp_path / "array30.zarr", tmp_path / "Z.npy"
+
+    def stop(done, total):
+        if done == 24:
+            raise KeyboardInterrupt
+
+    options = {"working_memory": BLOCK_MIB}
+    with pytest.raises(KeyboardInterrupt):
+        featurise(LinearMap(), rows, path, progress=stop, **options)
+    zarr.open_array(str(rows), mode="r+")[12] = 5.0  # neither in the first block nor undone
+    with pytest.raises(ValueError, match="stored_files"):
+        featurise(LinearMap(), rows, path, resume=True, **options)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -484,6 +526,20 @@ def test_columns_of_parquet(tmp_path):
         open_source(path, targets="y")
 
 
+def test_targets_of_parquet_that_are_no_numbers(tmp_path):
+    X, y = rows_and_targets(N)
+    times = np.arange(N).astype("M8[s]")
+    pq.write_table(table(X, y, name=["a"] * N, time=times), tmp_path / "a.parquet")
+    for name, kind in (("name", "string"), ("time", "timestamp")):
+        message = rf"a.parquet: column '{name}' has the type {kind}.*, and targets are numbers"
+        with pytest.raises(SourceError, match=message):
+            open_source(tmp_path / "a.parquet", targets=name, columns=["x0"])
+    schema = pa.schema([("x", pa.float64())] * 2)
+    pq.write_table(pa.Table.from_arrays([pa.array([1.0])] * 2, schema=schema), tmp_path / "b.pq")
+    with pytest.raises(SourceError, match=r"b.pq: two columns are called 'x'; rename one"):
+        open_source(tmp_path / "b.pq")
+
+
 def test_parquet_with_gaps(tmp_path):
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"a": [1, 2, None, 4], "b": [1.0] * 4}), path, row_group_size=2)
@@ -558,6 +614,27 @@ def test_headers_and_targets_of_csv(tmp_path):
     path.write_bytes(b"1,2\n3,\xff\n")
     with pytest.raises(SourceError, match=r"line 2: expected text in UTF-8"):
         open_source(path).read(0, 2)
+
+
+@pytest.mark.parametrize("line", ["1.0,,3", "1.0,x,3", "id,2019,2020", "nan,b,c"])
+def test_a_first_line_of_names_and_numbers_is_not_guessed(line, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{line}\n4,5,6\n7,8,9\n")
+    with pytest.raises(SourceError, match=r"a.csv: its first line has '.*header=True or header=F"):
+        open_source(path)
+    assert open_source(path, header=True).shape == (2, 3)
+    source = open_source(path, header=False)
+    assert source.shape == (3, 3)
+    np.testing.assert_array_equal(source.read(1, 3), [[4, 5, 6], [7, 8, 9]])
+    with pytest.raises(SourceError, match=r"a.csv, line 1: column '.' must be a number|NaN in row"):
+        source.read(0, 1)
+
+
+@pytest.mark.parametrize("line", [",a,b", "a,b,c", '"","",""'])
+def test_a_first_line_without_numbers_has_the_names(line, tmp_path):
+    (tmp_path / "a.csv").write_text(f"{line}\n4,5,6\n7,8,9\n")
+    source = open_source(tmp_path / "a.csv")
+    np.testing.assert_array_equal(source.read(0, 2), [[4, 5, 6], [7, 8, 9]])
 
 
 @pytest.mark.parametrize(
@@ -696,6 +773,52 @@ def test_rows_by_number(way, tmp_path):
         np.testing.assert_array_equal(rows, X[[0, 3, 9]])
         assert type(rows) is np.ndarray
         assert rows.flags.c_contiguous
+
+
+TAKE = """
+import sys, numpy as np
+from ntksketch.data import open_source
+
+def resident():
+    with open("/proc/self/status") as lines:
+        return {k: int(v.split()[0]) for k, v in (l.split(":") for l in lines if "kB" in l)}
+
+index = np.arange(5000) * 40
+open_source(np.ones((4, 4))).take(index[:1])
+source, before = open_source(sys.argv[1]), resident()["VmRSS"]
+rows = source.take(index)
+assert (rows[:, 3] == index % 7).all()
+print(resident()["VmHWM"] - before)
+"""
+
+
+@pytest.mark.slow  # the process of its own imports JAX
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the system does not tell")
+def test_rows_by_number_leave_no_pages_behind(tmp_path):
+    path = tmp_path / "a.npy"
+    array = np.lib.format.open_memmap(path, "w+", np.float32, (200_000, 64))  # 49 MiB
+    array[:, 3] = np.arange(200_000) % 7
+    array.flush()
+    done = subprocess.run(
+        [sys.executable, "-c", TAKE, str(path)], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 20 * 2**10  # KiB: the rows take 1.2 MiB, their pages most of the file
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(1000,), (1000, 3), (1000, 200)])
+def test_rows_by_number_are_mapped_in_pieces(order, shape):
+    values = np.random.default_rng(0).standard_normal(shape).astype(order=order, dtype="f4")
+    maps = []
+    mapped = MappedArray(lambda: maps.append(1) or values)
+    index = np.sort(np.random.default_rng(1).choice(1000, 500, replace=False))
+    maps.clear()
+    found = mapped[index]
+    np.testing.assert_array_equal(found, values[index])
+    assert found.dtype == values.dtype
+    height = 128 if order == "C" or len(shape) == 1 else max(1, 128 // shape[1])
+    assert len(maps) == -(-500 // height)
+    assert mapped[index[:0]].shape == (0, *shape[1:])
 
 
 def test_rows_by_number_are_checked():

@@ -73,6 +73,42 @@ def test_targets_given_beside_a_source():
         regressor().fit(source, Y[:99])
 
 
+def labelled(way, classes):
+    """Return rows, targets in a file of this way, and labels."""
+    X, y = rows_and_targets(300, dtype=np.float64 if way in TEXT else np.float32)
+    return X, y, np.array(classes)[np.digitize(X[:, 0], [-20, 20][: len(classes) - 1])]
+
+
+def agree(way, found, expected):
+    assert found.dtype == expected.dtype
+    scale = np.abs(expected).max()
+    tolerance = 1e-8 if expected.dtype == np.float64 else 2e-3
+    tolerance = tolerance if way in SPARSE else 0
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_targets_given_beside_every_format(way, tmp_path):
+    X, y, labels = labelled(way, [3, 7, 9])
+    source = WAYS[way](tmp_path, X, y)
+    found = regressor().fit(source, labels.astype(float)).predict(X)
+    agree(way, found, regressor().fit(X, labels.astype(float)).predict(X))
+
+
+@pytest.mark.parametrize(
+    ("way", "classes"), [*((way, (3, 7, 9)) for way in WAYS), ("parquet", (1, 2)), ("csv", (2, 5))]
+)
+def test_classes_are_read_from_every_format(way, classes, tmp_path):
+    X, y, labels = labelled(way, classes)
+    expected = classifier().fit(X, labels)
+    model = classifier().fit(WAYS[way](tmp_path, X, labels))
+    np.testing.assert_array_equal(model.classes_, classes)
+    agree(way, model.decision_function(X), expected.decision_function(X))
+    assert model.score(X, labels) > 0.8
+    other = classifier().fit(WAYS[way](tmp_path, X, y), labels)
+    agree(way, other.decision_function(X), expected.decision_function(X))
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 2.0}])
 def test_classes_are_read_from_a_source(n_classes, class_weight):
@@ -109,6 +145,10 @@ def test_iterables_are_read_once():
         regressor("random-features").fit(source(), sample_weight=np.ones(500))
     with pytest.raises(SourceError, match="give each block its targets"):
         regressor("random-features").fit(source(), Y)
+    for n_rows in (None, 500):
+        labels = open_source(((X, Y[:, 0] > 0) for _ in range(1)), n_rows=n_rows)
+        with pytest.raises(SourceError, match=r"labels are read before the pass .* in a file"):
+            classifier().fit(labels)
 
 
 @pytest.mark.parametrize("way", ["npy", "hdf5"])

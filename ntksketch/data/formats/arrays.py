@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ntksketch.data.checks import file_details
 from ntksketch.data.mapped import MappedArray
 from ntksketch.data.source import Source, SourceError
 
@@ -20,11 +21,10 @@ class ArraySource(Source):
     Parameters
     ----------
     array : array of shape (n, d)
-        Slices of it must give arrays.
+        Slices of it must give arrays. A method `file_details` returns more of its
+        identity.
     name, format, targets, files
         See :class:`Source`.
-    details : callable, default=dict
-        Returns more of its identity, for the fingerprint.
     """
 
     def __init__(
@@ -35,16 +35,12 @@ class ArraySource(Source):
         *,
         targets: Any = None,
         files: Iterable[Path] = (),
-        details: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         if len(array.shape) != 2:
             raise SourceError(f"{name}: rows must be a 2-D array, got shape {tuple(array.shape)}")
-        self._array, self._details = array, details
+        self._array = array
         n, d = map(int, array.shape)
         super().__init__(name, format, (n, d), array.dtype, targets=targets, files=files)
-
-    def fingerprint(self) -> dict[str, Any]:  # noqa: D102
-        return super().fingerprint() | self._details()
 
     def take(self, index: NDArray[np.intp]) -> Any:  # noqa: D102
         if not isinstance(
@@ -57,6 +53,9 @@ class ArraySource(Source):
 
     def _rows(self, start: int, stop: int) -> Any:
         return self._array[start:stop]
+
+    def _details(self) -> dict[str, Any]:
+        return file_details(self._array)
 
 
 class CSRSource(Source):

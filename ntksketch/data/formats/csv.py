@@ -20,7 +20,7 @@ def open_file(
     """Open a CSV file.
 
     `targets` names a column of the header, or its number; `header=None` takes the first line as
-    one unless all of it is numbers.
+    one if none of it is a number, and refuses to guess if some is.
     """
     return CSVSource(path, targets=targets, header=header, delimiter=delimiter)
 
@@ -47,7 +47,7 @@ class CSVSource(ParsedSource):
         if not first:
             raise SourceError(f"{path}: it has no rows")
         cells = self._cells(path, *first[0])
-        self._header = int(not _all_numbers(cells) if header is None else header)
+        self._header = int(_is_header(path, cells) if header is None else header)
         names = cells if self._header else [str(j) for j in range(len(cells))]
         self._names, self._target = names, _target_column(path, names, targets)
         super().__init__(
@@ -94,7 +94,7 @@ class CSVSource(ParsedSource):
         if len(cells) != len(self._names):
             raise SourceError(f"{at}: expected {len(self._names)} cells, got {len(cells)}")
         for name, cell in zip(self._names, cells, strict=True):
-            if not _all_numbers([cell]):
+            if not is_number(cell):
                 raise SourceError(f"{at}: column {name!r} must be a number, got {cell!r}")
 
     def _cells(self, name: Any, number: int, line: bytes) -> list[str]:
@@ -109,12 +109,24 @@ def _is_row(line: bytes) -> bool:
     return bool(line.strip())
 
 
-def _all_numbers(cells: list[str]) -> bool:
+def is_number(cell: str) -> bool:
+    """Say whether a cell can be read as a number."""
     try:
-        [float(cell) for cell in cells]
+        float(cell)
     except ValueError:
         return False
     return True
+
+
+def _is_header(path: Path, cells: list[str]) -> bool:
+    numbers = [cell for cell in cells if is_number(cell)]
+    if numbers and len(numbers) < len(cells):
+        other = next(cell for cell in cells if not is_number(cell))
+        raise SourceError(
+            f"{path}: its first line has {numbers[0]!r}, a number, and {other!r}, which is none; "
+            "mend it, or say whether it names the columns: header=True or header=False"
+        )
+    return not numbers
 
 
 def _target_column(path: Path, names: list[str], targets: Any) -> int | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ntksketch.data.checks import opening
 from ntksketch.data.formats.arrays import ArraySource
 from ntksketch.data.formats.keys import choose_arrays
 from ntksketch.data.optional import require
-from ntksketch.data.source import Source, SourceError
+from ntksketch.data.source import Source
 
 
 class _Dataset:
@@ -35,10 +36,7 @@ def open_file(path: Path, *, targets: Any = None, key: str | None = None) -> Sou
         if isinstance(node, h5py.Dataset) and node.shape is not None:
             arrays[name] = _Dataset(path, name, node.shape, node.dtype)
 
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(visit)
-    except OSError as error:
-        raise SourceError(f"{path}: expected a whole HDF5 file: {error}") from error
+    with opening(path, "a whole HDF5 file"), h5py.File(path, "r") as file:
+        file.visititems(visit)
     key, targets = choose_arrays(arrays, key, targets, str(path))
     return ArraySource(arrays[key], str(path), "hdf5", targets=targets, files=[path])

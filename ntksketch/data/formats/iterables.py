@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 import numpy as np
 import scipy.sparse as sp
 
-from ntksketch.data.source import Block, Source, SourceError, require_finite
+from ntksketch.data.checks import require_finite
+from ntksketch.data.source import Block, Source, SourceError
 
 
 class IterableSource(Source):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ntksketch.data.checks import opening
 from ntksketch.data.formats.arrays import ArraySource
 from ntksketch.data.mapped import MappedArray
 from ntksketch.data.source import Source, SourceError
@@ -15,12 +16,8 @@ from ntksketch.data.source import Source, SourceError
 
 def open_file(path: Path, *, targets: Any = None) -> Source:
     """Open a .npy file; `targets` is an array or the path of another .npy file."""
-    try:
+    with opening(path, "a whole .npy file of plain numbers"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise SourceError(
-            f"{path}: expected a whole .npy file of plain numbers: {error}"
-        ) from error
     if not isinstance(array, np.ndarray):  # an .npz under another name
         array.close()
         raise SourceError(f"{path}: it is an .npz archive; name it so, or pass format='npz'")

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from ntksketch.data.blocks import require_memory
+from ntksketch.data.checks import opening
 from ntksketch.data.formats.arrays import ArraySource, CSRSource
 from ntksketch.data.formats.keys import choose_arrays
 from ntksketch.data.mapped import MappedArray
 from ntksketch.data.source import Source, SourceError
 
-_CSR_MEMBERS = {"format", "shape", "data", "indices", "indptr"}
+CSR_MEMBERS = {"format", "shape", "data", "indices", "indptr"}
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -70,21 +71,17 @@ class _Member:
 
 def open_file(path: Path, *, targets: Any = None, key: str | None = None) -> Source:
     """Open an .npz file; `key` and `targets` name arrays in it."""
-    try:
+    with opening(path, "a whole .npz archive"):
         with zipfile.ZipFile(path) as archive:
             members = {
                 info.filename.removesuffix(".npy"): _Member(path, archive, info)
                 for info in archive.infolist()
             }
-        if members.keys() >= _CSR_MEMBERS:
+        if members.keys() >= CSR_MEMBERS:
             return _open_csr(path, members, targets)
         key, targets = choose_arrays(members, key, targets, str(path))
         targets = targets.load() if isinstance(targets, _Member) else targets
         array = members[key].rows()
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        if isinstance(error, SourceError):
-            raise
-        raise SourceError(f"{path}: expected a whole .npz archive: {error}") from error
     return ArraySource(array, str(path), "npz", targets=targets, files=[path])
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ntksketch.data.checks import opening
 from ntksketch.data.formats.parsed import ParsedSource
 from ntksketch.data.optional import require
 from ntksketch.data.source import Source, SourceError
@@ -56,6 +57,12 @@ class ParquetSource(ParsedSource):
                 f"{path}: there is no column {missing[0]!r}; the columns are "
                 f"{', '.join(schema.names[:20])}{', ...' if len(schema.names) > 20 else ''}"
             )
+        kind = None if self._target is None else schema.field(self._target).type
+        if kind is not None and not _is_number(kind):
+            raise SourceError(
+                f"{path}: column {self._target!r} has the type {kind}, and targets are numbers; "
+                "store the classes as numbers, or give the targets apart"
+            )
         self._table: tuple[int, Any] | None = None
         dtype, self._is_list = _value_type(schema, names, path)
         super().__init__(
@@ -79,24 +86,29 @@ class ParquetSource(ParsedSource):
             return kind.list_size
         for number, height in enumerate(np.diff(self._ends)):
             if height:
-                return len(self._group(number)[name][0].as_py() or ())
+                return len(self._group(number, [name])[name][0].as_py() or ())
         return 0
 
-    def _parse(self, start: int, stop: int) -> tuple[NDArray, NDArray]:
+    def _parse(self, start: int, stop: int) -> tuple[NDArray, NDArray | None]:
         X = np.empty((stop - start, self.shape[1]), self.dtype)
+        own = [self._target] if self._target is not None and self._own_targets else []
         targets = [np.empty(0)]
-        for at, table in self._tables(start, stop):
+        for at, table in self._tables(start, stop, [*self._columns, *own]):
             part = X[at : at + len(table)]
             if self._is_list:
                 part[:] = self._lists(table, start + at)
             else:
                 for j, name in enumerate(self._columns):
                     part[:, j] = self._numbers(table, name)
-            if self._target is not None:
-                targets.append(self._numbers(table, self._target))
-        return X, np.concatenate(targets[1:] or targets)
+            targets += [self._numbers(table, name) for name in own]
+        return X, np.concatenate(targets[1:] or targets) if own else None
 
-    def _tables(self, start: int, stop: int) -> Iterator[tuple[int, Any]]:
+    def _parse_targets(self, start: int, stop: int) -> NDArray:
+        name = cast(str, self._target)
+        tables = self._tables(start, stop, [name])
+        return np.concatenate([self._numbers(table, name) for _, table in tables] or [np.empty(0)])
+
+    def _tables(self, start: int, stop: int, columns: list[str]) -> Iterator[tuple[int, Any]]:
         """Yield the tables of consecutive rows, each with its place among them."""
         first = int(np.searchsorted(self._ends, start, side="right")) - 1
         for number in range(first, len(self._groups)):
@@ -105,21 +117,19 @@ class ParquetSource(ParsedSource):
             if offset >= stop:
                 return
             if begin < end:
-                yield begin - start, self._group(number).slice(begin - offset, end - begin)
+                table = self._group(number, columns)
+                yield begin - start, table.slice(begin - offset, end - begin)
 
-    def _group(self, number: int) -> Any:
-        """Read a row group, unless it is the one that was read last."""
+    def _group(self, number: int, columns: list[str]) -> Any:
+        """Read columns of a row group, unless it is the one that was read last."""
         kept = self._table
-        if kept is None or kept[0] != number:
+        if kept is None or kept[0] != number or not set(columns) <= set(kept[1].column_names):
             kept = self._table = None  # not two of them in memory
             file, group = self._groups[number]
-            wanted = [*self._columns, *([self._target] if self._target else [])]
             parquet = require("pyarrow.parquet", "reading Parquet")
-            try:
-                with parquet.ParquetFile(file) as opened:
-                    kept = self._table = number, opened.read_row_group(group, columns=wanted)
-            except (ValueError, OSError) as error:
-                raise SourceError(f"{file}, row group {group}: {error}") from error
+            what = f"a row group {group} that can be read"
+            with opening(file, what), parquet.ParquetFile(file) as opened:
+                kept = self._table = number, opened.read_row_group(group, columns=columns)
         return kept[1]
 
     def _numbers(self, table: Any, name: str) -> NDArray:
@@ -153,11 +163,13 @@ def _survey(path: Path, files: list[Path]) -> tuple[Any, list[tuple[Path, int]],
     parquet = require("pyarrow.parquet", f"{path}: reading Parquet")
     schema, groups, heights = None, [], []
     for file in files:
-        try:
+        with opening(file, "a whole Parquet file"):
             metadata = parquet.read_metadata(file)
-        except (ValueError, OSError) as error:  # Arrow's own errors are among them
-            raise SourceError(f"{file}: expected a whole Parquet file: {error}") from error
-        found = metadata.schema.to_arrow_schema().remove_metadata()
+            found = metadata.schema.to_arrow_schema().remove_metadata()
+            names = found.names
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise SourceError(f"{file}: two columns are called {twice!r}; rename one")
         schema = found if schema is None else schema
         if not found.equals(schema):
             raise SourceError(
@@ -183,13 +195,18 @@ def _value_type(schema: Any, names: list[str], path: Path) -> tuple[np.dtype, bo
     if is_list:
         kinds = [kinds[0].value_type]
     for name, kind in zip(names, kinds, strict=True):
-        if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+        if not _is_number(kind):
             raise SourceError(
                 f"{path}: column {name!r} has the type {kind}; rows are numeric columns, or one "
                 "column of lists of numbers: name them, columns=[...]"
             )
     single = all(types.is_float32(kind) for kind in kinds)
     return np.dtype(np.float32 if single else np.float64), is_list
+
+
+def _is_number(kind: Any) -> bool:
+    types = require("pyarrow.types", "reading Parquet")
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
 
 
 def _difference(schema: Any, found: Any) -> str:
