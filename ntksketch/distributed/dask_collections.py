@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ def is_dask(value: Any) -> bool:
 def as_dask_rows(X: Any, *, known: bool = True) -> Any:
     """Return a Dask array of rows, chunked by rows alone, from an array or a data frame.
 
+    Images and signals become flat rows.
+
     Parameters
     ----------
     X : dask.array.Array or dask.dataframe.DataFrame
@@ -41,14 +44,27 @@ def as_dask_rows(X: Any, *, known: bool = True) -> Any:
     TypeError
         If it is neither, or its entries are not real numbers.
     ValueError
-        If it is not two-dimensional.
+        If it has one axis, or none.
     """
     X = _as_array(X, known)
-    if X.ndim != 2:
+    if X.ndim < 2:
         raise ValueError(f"{_NAME}: expected rows of shape (n, d), got {X.ndim} dimensions")
     if X.dtype.kind not in "biuf":
         raise TypeError(f"{_NAME}: rows must be real numbers, got dtype {X.dtype}")
-    return X.rechunk({1: -1})
+    X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
+    if X.ndim == 2:
+        return X
+    width = math.prod(X.shape[1:])
+    return X.map_blocks(
+        _flat,
+        chunks=(X.chunks[0], (width,)),
+        drop_axis=list(range(2, X.ndim)),
+        meta=np.empty((0, width), X.dtype),
+    )
+
+
+def _flat(block: Any) -> Any:
+    return block.reshape(len(block), -1)
 
 
 def _as_array(value: Any, known: bool) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, cast
@@ -81,9 +82,10 @@ class RowsMixin:
     def _require_width(self, X: Any) -> None:
         """Raise an error if rows that come lazily are not as wide as those of `fit`."""
         width = vars(self)["n_features_in_"]
-        if X.shape[1] != width:
+        found = math.prod(X.shape[1:])
+        if found != width:
             raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {width} "
+                f"X has {found} features, but {type(self).__name__} is expecting {width} "
                 "features as input"
             )
 

@@ -24,16 +24,24 @@ def expected():
     return model().fit(X, Y).predict(X)
 
 
-@pytest.mark.parametrize("name", ["x.npy", "x.zarr"])
-def test_sources_give_the_array_s_model(tmp_path, expected, name):
+@pytest.mark.parametrize("name", ["x.npy", "x.zarr", "x.h5"])
+@pytest.mark.parametrize("rows", [X, X.reshape(-1, *SHAPE)], ids=["flat", "images"])
+def test_sources_give_the_array_s_model(tmp_path, expected, name, rows):
     path = tmp_path / name
     if name == "x.npy":
-        np.save(path, X)
-    else:
+        np.save(path, rows)
+    elif name == "x.zarr":
         import zarr
 
-        store = zarr.create_array(store=str(path), shape=X.shape, chunks=(30, 72), dtype=X.dtype)
-        store[:] = X
+        chunks = (30, *rows.shape[1:])
+        store = zarr.create_array(store=str(path), shape=rows.shape, chunks=chunks, dtype=X.dtype)
+        store[:] = rows
+    else:
+        import h5py
+
+        with h5py.File(path, "w") as file:
+            file["images"] = rows
+            file["labels"] = Y
     source = open_source(path, targets=Y)
     fitted = model().fit(source)
     np.testing.assert_array_equal(fitted.predict(X), expected)
@@ -45,6 +53,12 @@ def test_dask_gives_the_array_s_model(expected):
     rows, targets = (da.from_array(a, chunks=(30, *a.shape[1:])) for a in (X, Y))
     fitted = model().fit(rows, targets)
     np.testing.assert_allclose(fitted.predict(rows).compute(), expected, atol=2e-4)
+    images = da.from_array(X.reshape(-1, *SHAPE), chunks=(30, 3, 6, 1))
+    np.testing.assert_array_equal(fitted.predict(images).compute(), fitted.predict(rows).compute())
+    again = model().fit(images, targets)
+    np.testing.assert_array_equal(again.ridge_.coef_, fitted.ridge_.coef_)
+    with pytest.raises(ValueError, match="X has 36 features, but NTKRegressor is expecting 72"):
+        fitted.predict(images[..., :1])
 
 
 def test_models_are_the_same_after_loading(tmp_path, expected):

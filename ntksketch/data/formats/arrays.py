@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -16,11 +17,11 @@ from ntksketch.data.source import Source, SourceError
 
 
 class ArraySource(Source):
-    """Rows of something with a shape, a dtype and slices.
+    """Rows of something with a shape, a dtype and slices; images and signals become flat rows.
 
     Parameters
     ----------
-    array : array of shape (n, d)
+    array : array of shape (n, d) or (n, ..., channels)
         Slices of it must give arrays. A method `file_details` returns more of its
         identity.
     name, format, targets, files
@@ -36,11 +37,13 @@ class ArraySource(Source):
         targets: Any = None,
         files: Iterable[Path] = (),
     ) -> None:
-        if len(array.shape) != 2:
+        if len(array.shape) < 2:
             raise SourceError(f"{name}: rows must be a 2-D array, got shape {tuple(array.shape)}")
         self._array = array
-        n, d = map(int, array.shape)
-        super().__init__(name, format, (n, d), array.dtype, targets=targets, files=files)
+        n, *row = map(int, array.shape)
+        super().__init__(
+            name, format, (n, math.prod(row)), array.dtype, targets=targets, files=files
+        )
 
     def take(self, index: NDArray[np.intp]) -> Any:  # noqa: D102
         if not isinstance(
@@ -48,11 +51,15 @@ class ArraySource(Source):
         ):  # chunks are read whole, for one row as well
             return None
         at = f"{self.name}, rows by number"
-        rows = self._guarded(lambda *_: self._array[index], 0, len(index), at)
+        rows = self._guarded(lambda *_: self._flat(index), 0, len(index), at)
         return self._check_rows(self._convert(rows), 0, (len(index), self.shape[1]), at)
 
     def _rows(self, start: int, stop: int) -> Any:
-        return self._array[start:stop]
+        return self._flat(slice(start, stop))
+
+    def _flat(self, rows: Any) -> Any:
+        found = self._array[rows]
+        return found if found.ndim == 2 else found.reshape(len(found), -1)
 
     def _details(self) -> dict[str, Any]:
         return file_details(self._array)

@@ -18,7 +18,7 @@ def choose_arrays(
     arrays : mapping of str to array
         What the file holds; only shapes are looked at.
     key : str or None
-        Name of the rows; None takes the only 2-D array beside the targets, or "X".
+        Name of the rows; None takes the only array of at least two axes beside the targets, or "X".
     targets : str, array-like or None
         Name of the targets, or what stands for itself.
     name : str
@@ -29,7 +29,7 @@ def choose_arrays(
             raise SourceError(f"{name}: there is no {wanted!r}; the keys are {_listed(arrays)}")
     target_key = targets if isinstance(targets, str) else None
     if key is None:
-        tables = [k for k, a in arrays.items() if len(a.shape) == 2 and k != target_key]
+        tables = [k for k, a in arrays.items() if len(a.shape) >= 2 and k != target_key]
         if "X" in tables:
             key = "X"
         elif len(tables) == 1:
