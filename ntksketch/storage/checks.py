@@ -6,6 +6,7 @@ later on.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ import numpy as np
 from ntksketch.data.blocks import budget_bytes
 from ntksketch.dynamics import KernelRows, SpectralFlow
 from ntksketch.estimators import (
+    ChannelStandardizer,
     ExactNTKRegressor,
+    FlipAverage,
     GradientFlow,
     NTKClassifier,
     NTKFeatures,
     NTKRegressor,
     StreamingRidge,
+    ZCAWhitening,
 )
 from ntksketch.estimators.flow_on_rows import FeatureRows, takes_blocks
 from ntksketch.estimators.streaming_ridge import _Choice
@@ -119,6 +123,29 @@ def _(value: Any) -> None:
         n, k = len(value.classes_), value.ridge_._accumulator._moment.shape[1]
         require(k == (1 if n == 2 else n), f"{n} classes have {k} targets")
         require(value.ridge_._single_target == (n == 2), f"{n} classes have one target")
+
+
+@check_value.register
+def _(value: ChannelStandardizer) -> None:
+    require(value.mean_.shape == value.scale_.shape, "means and scales differ in number")
+    require((value.scale_ > 0).all(), "a scale is not above zero")
+    require(value.shape is None or value.shape[-1] == len(value.mean_), "channels have no mean")
+
+
+@check_value.register
+def _(value: ZCAWhitening) -> None:
+    d = value.n_features_in_
+    require(value.mean_.shape == (d,), f"{d} columns have {len(value.mean_)} means")
+    require(value.whitening_.shape == (d, d), "the whitening has another shape")
+    require(value.regularization > 0, f"the regulariser is {value.regularization}")
+
+
+@check_value.register
+def _(value: FlipAverage) -> None:
+    width = vars(value.transformer_).get("n_features_in_")
+    require(width is not None, "its features are not fitted")
+    given = value.shape
+    require(given is None or math.prod(given) == width, f"the shape {given} is not of {width}")
 
 
 @check_value.register

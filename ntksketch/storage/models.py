@@ -12,12 +12,15 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from ntksketch.estimators import (
+    ChannelStandardizer,
     ExactNTKRegressor,
+    FlipAverage,
     GradientFlow,
     NTKClassifier,
     NTKFeatures,
     NTKRegressor,
     StreamingRidge,
+    ZCAWhitening,
 )
 from ntksketch.storage import container
 from ntksketch.storage.codec import decode, encode
@@ -25,7 +28,15 @@ from ntksketch.storage.errors import ModelFileError
 from ntksketch.storage.registry import MODELS
 
 Model = (
-    NTKFeatures | NTKRegressor | NTKClassifier | StreamingRidge | ExactNTKRegressor | GradientFlow
+    NTKFeatures
+    | NTKRegressor
+    | NTKClassifier
+    | StreamingRidge
+    | ExactNTKRegressor
+    | GradientFlow
+    | ChannelStandardizer
+    | ZCAWhitening
+    | FlipAverage
 )
 
 _RECORDED = ("numpy", "scipy", "jax", "scikit-learn")  # versions, for whoever reads the file
@@ -41,7 +52,8 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     model : fitted estimator
-        NTKFeatures, NTKRegressor, NTKClassifier, StreamingRidge, ExactNTKRegressor or GradientFlow.
+        NTKFeatures, NTKRegressor, NTKClassifier, StreamingRidge, ExactNTKRegressor, GradientFlow,
+        ChannelStandardizer, ZCAWhitening, or FlipAverage of NTKFeatures.
     path : path-like
         Where to; a file that is there is replaced. The name's usual end is ``.safetensors``.
 
@@ -108,7 +120,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    NTKFeatures, NTKRegressor, NTKClassifier, StreamingRidge, ExactNTKRegressor or GradientFlow
+    fitted estimator
         The fitted model. Its predictions are those of the saved one, bit for bit with the same
         versions of the libraries on the same kind of machine.
 

@@ -15,12 +15,15 @@ from ntksketch.architectures import Activation, Architecture, Dense, Serial
 from ntksketch.architectures.spatial import PADDINGS
 from ntksketch.dynamics import KernelRows, SpectralFlow
 from ntksketch.estimators import (
+    ChannelStandardizer,
     ExactNTKRegressor,
+    FlipAverage,
     GradientFlow,
     NTKClassifier,
     NTKFeatures,
     NTKRegressor,
     StreamingRidge,
+    ZCAWhitening,
 )
 from ntksketch.estimators.flow_on_rows import FeatureRows
 from ntksketch.estimators.streaming_ridge import _Choice
@@ -65,6 +68,7 @@ NUMBER = (int, float)
 SIZES = SIZE, Each(SIZE, 1, 2)
 MATRIX64, VECTOR64 = Float64(ndim=2), Float64(ndim=1)
 SCALAR = bool, int, float, str
+PIXELS = Each(SIZE, 2, 3), ListOf(SIZE), None  # a shape of images, if it was given
 
 FEATURE_PARAMETERS = {
     "architecture": (Architecture, ZonalKernel, None),
@@ -332,6 +336,24 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
             "classes_": Labels(),
         },
     ),
+    # transformers of images
+    "ChannelStandardizer": (
+        ChannelStandardizer,
+        {"shape": PIXELS, "mean_": VECTOR64, "scale_": VECTOR64},
+    ),
+    "ZCAWhitening": (
+        ZCAWhitening,
+        {
+            "regularization": NUMBER,
+            "n_features_in_": SIZE,
+            "mean_": VECTOR64,
+            "whitening_": MATRIX64,
+        },
+    ),
+    "FlipAverage": (
+        FlipAverage,
+        {"transformer": NTKFeatures, "shape": PIXELS, "transformer_": NTKFeatures},
+    ),
     "ExactNTKRegressor": (
         ExactNTKRegressor,
         {
@@ -389,4 +411,7 @@ MODELS: tuple[type[BaseEstimator], ...] = (
     StreamingRidge,
     ExactNTKRegressor,
     GradientFlow,
+    ChannelStandardizer,
+    ZCAWhitening,
+    FlipAverage,
 )
