@@ -244,6 +244,11 @@ class GegenbauerMap(NamedTuple):
         """The kernel without the degrees that are cut off."""
         return LegendreSeries(self.plan.dim, self.plan.coefficients)
 
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether the features of c x are c times those of x, for every c > 0."""
+        return self.plan.first is None or not self.plan.first.bias_std
+
     def apply(self, X: Any) -> jax.Array:
         """Return the features of a block of rows, shape (n, n_components), in its dtype.
 

@@ -5,6 +5,7 @@ import scipy.sparse as sp
 from feature_statistics import N_ERRORS, SEEDS, draw, relative_error
 
 import ntksketch as ntk
+from ntksketch.features import transform_blocks
 from ntksketch.features.landmarks import SELECTIONS, ridge_leverage_scores
 from ntksketch.kernels.pivoted_cholesky import reject
 
@@ -96,6 +97,29 @@ def test_given_landmarks_are_kept_and_exact():
     assert hash(method) == hash(ntk.Nystroem(ROWS[:7].copy()))
     assert method not in (ntk.Nystroem(ROWS[1:8]), ntk.Nystroem(ROWS[:6]), ntk.Nystroem("uniform"))
     assert ntk.Nystroem(sp.csr_array(ROWS[:7])) == ntk.Nystroem(sp.csr_array(ROWS[:7]))
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_rows_whose_squares_underflow_have_landmarks_as_good(name):
+    X = ROWS.astype(np.float32)
+    K = ntk.kernel(ARCHITECTURE, ROWS)
+
+    def error(scale):
+        errors = []
+        for seed in range(5):
+            feature_map = nystroem_map(ntk.Nystroem(name), X * np.float32(scale), 12, seed)
+            Z = transform_blocks(feature_map, X)
+            errors.append(relative_error(Z @ Z.T, K))
+        return np.mean(errors)
+
+    assert error(2.0**-100) < 1.3 * error(1.0)
+
+
+def test_given_landmarks_whose_squares_underflow():
+    X = ROWS.astype(np.float32)
+    Z = draw(ntk.Nystroem(X[:7]), ARCHITECTURE, X, 9, jax.random.key(0))
+    short = draw(ntk.Nystroem(X[:7] * np.float32(1e-25)), ARCHITECTURE, X, 9, jax.random.key(0))
+    np.testing.assert_allclose(short @ short.T, Z @ Z.T, rtol=1e-4, atol=1e-4)
 
 
 def test_duplicated_and_collinear_landmarks_lower_the_rank_and_do_no_harm():
