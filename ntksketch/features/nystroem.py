@@ -49,9 +49,10 @@ class Nystroem(Method):
     ----------
     landmarks : {"kmeans", "uniform", "leverage", "rpcholesky"} or array-like of shape (m, d)
         How landmarks are chosen, or the landmarks themselves. "kmeans" takes centroids after one
-        pass of mini-batch k-means (of sequences of different lengths, which have no means, the
-        rows next to them), "uniform" random rows, "leverage" recursive ridge leverage
-        scores, "rpcholesky" accelerated randomly pivoted Cholesky.
+        pass of mini-batch k-means (the rows next to them of sequences of different lengths, which
+        have no means, and of sparse rows so wide that means would take more memory than the
+        candidates), "uniform" random rows, "leverage" recursive ridge leverage scores,
+        "rpcholesky" accelerated randomly pivoted Cholesky.
     n_candidates : int, default=None
         Number of random rows among which landmarks are chosen; None takes 8 for each landmark.
 
