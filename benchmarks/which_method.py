@@ -206,9 +206,11 @@ def _speed(results: dict[str, Any]) -> list[str]:
 
 
 _DIRECTIONS = (
-    "Structured directions are Hadamard transforms with random signs in place of a matrix: their "
-    "time grows with the logarithm of the columns, and they need no orthogonalisation, which is "
-    "most of the set-up of others. In the same units:"
+    "Structured directions and the structured projection of the linear part are Hadamard "
+    "transforms with random signs in place of a matrix, and need no orthogonalisation, which is "
+    "most of the set-up of others. With more features than columns a feature takes time in "
+    "proportion to the logarithm of the columns; principal directions cost what they cost "
+    "otherwise. In the same units:"
 )
 
 

@@ -36,8 +36,8 @@ class Auto(Method):
       layer by layer cost one term for each pixel.
     * Sparse rows of more than 10,000 columns have cosines near zero with each other and with all
       landmarks: a one-shot polynomial sketch is several times closer to a zonal kernel, in time
-      that does not grow with the columns. Centroids would be dense there, so that other kernels
-      take random rows as landmarks.
+      that does not grow with the columns. Landmarks have to be rows there, because centroids would
+      be dense, and random ones are as good as others.
     """
 
     def _check_target(self, target: Architecture | ZonalKernel) -> None:

@@ -11,7 +11,9 @@ from ntksketch.architectures import Architecture, Recurrent
 from ntksketch.architectures.layers import short_repr
 from ntksketch.architectures.spatial import all_layers, has_lengths, is_spatial
 from ntksketch.kernels import ZonalKernel, resolve_target
+from ntksketch.kernels.gram import check_squares, in_range
 from ntksketch.kernels.inputs import with_input
+from ntksketch.kernels.zonal import is_homogeneous
 
 
 class FeatureMap(Protocol):
@@ -35,6 +37,11 @@ class FeatureMap(Protocol):
     @property
     def expected(self) -> ZonalKernel | None:
         """The kernel that more columns lead to, where a series was cut off; else None."""
+        ...
+
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether the features of c x are c times those of x, for every c > 0."""
         ...
 
     def apply(self, X: Any) -> Any:
@@ -156,11 +163,16 @@ class Method:
         Raises
         ------
         ValueError
-            If the method cannot approximate this kernel, or `n_components` is too small.
+            If the method cannot approximate this kernel, `n_components` is too small, or rows that
+            the method looks at are so long that their squares overflow.
         """
         target, kind = resolve_target(target, kind)
         self._check_target(target)
         target, X = with_input(target, X)
+        if self.sample_size(n_components) > 1 and not is_spatial(target):
+            check_squares(X)
+        if is_homogeneous(target):
+            X = in_range(X)
         return self._draw(key, target, kind, X, n_components, sample_weight)
 
     def _draw(

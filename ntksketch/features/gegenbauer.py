@@ -21,8 +21,9 @@ from ntksketch.features.harmonic_function import best_degree, orthonormal_series
 from ntksketch.features.principal import MOMENT_ROWS, principal_directions
 from ntksketch.features.state import Explicit, Widths, linear, linear_widths
 from ntksketch.kernels import ZonalKernel
-from ntksketch.kernels.gram import precision, squared_norms
+from ntksketch.kernels.gram import dense_rows, precision, squared_norms
 from ntksketch.kernels.zonal import LegendreSeries, expansion, zonal_form
+from ntksketch.sketches import SRHT
 from ntksketch.sketches.draws import generator
 from ntksketch.sketches.hadamard import hadamard_transform
 
@@ -63,7 +64,9 @@ class Gegenbauer(Method):
     directions : {"orthogonal", "structured"}, default="orthogonal"
         "orthogonal" takes uniform directions in orthonormal blocks. "structured" takes rows of
         three Hadamard transforms with random signs in between: O(m log d) a row, with directions
-        that are only nearly uniform.
+        that are only nearly uniform, and projects the linear part by one such transform. No matrix
+        but that of the principal directions is kept. Sparse rows are made dense, as many at a time
+        as the working memory allows.
 
     References
     ----------
@@ -214,13 +217,17 @@ class GegenbauerParams(NamedTuple):
     ----------
     columns : array of shape (width, n_components), or fewer columns for structured directions
         What rows are multiplied with: weighted linear columns, a column of zeros in the place of
-        the constant, directions of length sqrt(dim), zeros up to the width.
+        the constant, directions of length sqrt(dim), zeros up to the width. With a projection, the
+        weighted principal directions alone.
     signs : array of shape (blocks, 3, dim)
         Signs between the Hadamard transforms of structured directions; else no block.
+    projection : SRHT or None
+        Projects what the principal directions leave of rows; None if `columns` does.
     """
 
     columns: Any
     signs: Any
+    projection: SRHT | None = None
 
 
 class GegenbauerMap(NamedTuple):
@@ -237,12 +244,18 @@ class GegenbauerMap(NamedTuple):
     @property
     def row_entries(self) -> int:
         """Bound on the entries that a row takes in `apply`, its features included."""
-        return 4 * self.plan.n_components + 4 * self.plan.dim
+        copies = 8 if self.plan.method.directions == "structured" else 4
+        return 4 * self.plan.n_components + copies * self.plan.dim
 
     @property
     def expected(self) -> ZonalKernel:
         """The kernel without the degrees that are cut off."""
         return LegendreSeries(self.plan.dim, self.plan.coefficients)
+
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether the features of c x are c times those of x, for every c > 0."""
+        return self.plan.first is None or not self.plan.first.bias_std
 
     def apply(self, X: Any) -> jax.Array:
         """Return the features of a block of rows, shape (n, n_components), in its dtype.
@@ -250,10 +263,8 @@ class GegenbauerMap(NamedTuple):
         The products of CSR rows are taken on the host, without densifying them, unless the
         directions are structured: those work on dense rows.
         """
-        if not sp.issparse(X):
-            return _apply_dense(self.plan, self.params, X)
-        if len(self.params.signs):
-            return _apply_dense(self.plan, self.params, X.toarray())
+        if not sp.issparse(X) or self.plan.method.directions == "structured":
+            return _apply_dense(self.plan, self.params, dense_rows(X))
         rows = _behind_input(self.plan.first, X)
         products = rows @ np.asarray(self.params.columns)
         return _finish(self.plan, products, squared_norms(rows))
@@ -273,30 +284,49 @@ def _draw_params(
 ) -> GegenbauerParams:
     layout, width, dim = plan.layout, len(vectors), plan.dim
     principal = vectors[:, : layout.principal]
+    weight = np.sqrt(plan.coefficients[1])
+    signs, rng = np.zeros((0, 3, dim)), generator(direction_key)
+    structured = plan.method.directions == "structured"
+    if structured and layout.random:
+        signs = structured_blocks(rng, layout.random, dim)
+    signs = signs.astype(dtype)
+    if structured and layout.projected:
+        projection = SRHT.init(linear_key, width, layout.projected, dtype)
+        return GegenbauerParams((weight * principal).astype(dtype), signs, projection)
     linear_columns = [principal]
     if layout.projected:
         R = uniform_directions(generator(linear_key), layout.projected, width).T
         R = R * np.sqrt(width / layout.projected)
         linear_columns.append(R - principal @ (principal.T @ R))
-    weight = np.sqrt(plan.coefficients[1])
     columns = [weight * part for part in linear_columns] + [np.zeros((width, layout.constant))]
-    signs, rng = np.zeros((0, 3, dim)), generator(direction_key)
-    if layout.random and plan.method.directions == "structured":
-        signs = structured_blocks(rng, layout.random, dim)
-    else:
+    if not len(signs):
         columns.append(np.sqrt(dim) * uniform_directions(rng, layout.random, dim).T)
         columns.append(np.zeros((width, plan.n_components - sum(layout))))
-    return GegenbauerParams(np.concatenate(columns, axis=1, dtype=dtype), signs.astype(dtype))
+    return GegenbauerParams(np.concatenate(columns, axis=1, dtype=dtype), signs)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply_dense(plan: GegenbauerPlan, params: GegenbauerParams, X: jax.Array) -> jax.Array:
     rows = _behind_input(plan.first, X)
     products = jnp.matmul(rows, params.columns, precision=jax.lax.Precision.HIGHEST)
+    if params.projection is not None:
+        projected = _projected(rows, products, params.columns, params.projection, plan)
+        constant = jnp.zeros((len(rows), plan.layout.constant), rows.dtype)
+        products = jnp.concatenate([products, projected, constant], axis=1)
     if len(params.signs):
         structured = _structured_products(rows, params.signs, plan.layout.random)
         products = jnp.concatenate([products, structured], axis=1)
     return _finish(plan, products, jnp.einsum("ij,ij->i", rows, rows))
+
+
+def _projected(
+    rows: jax.Array, products: jax.Array, columns: jax.Array, projection: SRHT, plan: GegenbauerPlan
+) -> jax.Array:
+    """Return the weighted projection of what weighted orthonormal columns leave of rows."""
+    share = jnp.matmul(products, columns.T, precision=jax.lax.Precision.HIGHEST)
+    c = plan.coefficients[1]
+    rest = rows - share * np.asarray(1 / c, rows.dtype)
+    return jnp.asarray(projection.apply(rest)) * np.asarray(np.sqrt(c), rows.dtype)
 
 
 def _structured_products(rows: jax.Array, signs: jax.Array, n_directions: int) -> jax.Array:

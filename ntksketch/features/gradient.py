@@ -20,6 +20,7 @@ from ntksketch.features.base import Method, check_lengths
 from ntksketch.features.sketched_map import SketchedMap
 from ntksketch.kernels import ZonalKernel
 from ntksketch.kernels.gram import dense_rows
+from ntksketch.kernels.zonal import is_homogeneous
 from ntksketch.networks.cost import cost_of
 from ntksketch.networks.forward import biased, walk
 from ntksketch.networks.network import INITS, init_network
@@ -205,6 +206,11 @@ class GradientPlan(NamedTuple):
     def expected(self) -> None:
         """None: nothing is cut off."""
         return None
+
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether the features of c x are c times those of x, for every c > 0."""
+        return is_homogeneous(self.architecture)
 
     @property
     def network(self) -> Plan:

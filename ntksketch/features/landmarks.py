@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any, cast
 
+import jax
 import numpy as np
 import scipy.linalg
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ntksketch.architectures import Architecture
@@ -17,9 +19,11 @@ from ntksketch.features.principal import leading_eigenvectors
 from ntksketch.kernels import ZonalKernel, kernel, kernel_diag
 from ntksketch.kernels.gram import dense_rows
 from ntksketch.kernels.pivoted_cholesky import pivoted_cholesky
+from ntksketch.sketches import CountSketch
 
 _ROWS_PER_CENTROID = 4  # that k-means reads, once each; 8 gain nothing in error, little in score
 _BATCH = 4096  # rows between updates of the centroids
+_SKETCHED = 1024  # columns of wide sparse rows among which k-means takes distances
 _ROUNDING = 1e-6  # of the trace: ridges below are rounding
 
 Target = Architecture | ZonalKernel
@@ -37,7 +41,9 @@ def kmeans_landmarks(
 ) -> Any:
     """Return centroids of mini-batch k-means after one pass over at most 4 m rows.
 
-    Sequences of different lengths have no means: the row next to each centroid stands for it.
+    The row next to each centroid stands for it where there is no mean, of sequences of different
+    lengths, and where means would take more memory than the candidates, of wide sparse rows. Those
+    are sketched to at most 1,024 columns beforehand.
 
     References
     ----------
@@ -49,7 +55,11 @@ def kmeans_landmarks(
 
     n = min(X.shape[0], _ROWS_PER_CENTROID * m)
     lengths = has_lengths(target)
-    points = dense_rows(X[:n])[:, 1:] if lengths else X
+    wide = not lengths and sp.issparse(X) and m * X.shape[1] * X.dtype.itemsize > _csr_bytes(X)
+    points = dense_rows(X[:n])[:, 1:] if lengths else _narrow(rng, X[:n]) if wide else X[:n]
+    if sp.issparse(points):  # scikit-learn takes no other indices
+        indices = points.indices.astype(np.int32), points.indptr.astype(np.int32)
+        points = sp.csr_array((points.data, *indices), shape=points.shape)
     start = dense_rows(points[:m])
     model = MiniBatchKMeans(
         m,
@@ -62,10 +72,22 @@ def kmeans_landmarks(
     for rows in np.array_split(np.arange(n), max(1, n // max(_BATCH, m))):  # of m rows or more
         model.partial_fit(points[rows], sample_weight=weight[rows])
     centroids = np.asarray(model.cluster_centers_, dtype=X.dtype)
-    if not lengths:
+    if not (lengths or wide):
         return centroids
     nearest = np.unique(pairwise_distances_argmin(centroids, points))
     return X[_filled(rng, nearest, X.shape[0], m)]
+
+
+def _csr_bytes(X: Any) -> int:
+    return X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
+
+
+def _narrow(rng: np.random.Generator, X: Any) -> Any:
+    """Return sparse rows of few columns at about the same distances."""
+    if X.shape[1] <= _SKETCHED:
+        return X
+    key = jax.random.key(int(rng.integers(2**31)))
+    return CountSketch.init(key, X.shape[1], _SKETCHED, X.dtype).apply(X)
 
 
 def leverage_landmarks(

@@ -34,7 +34,7 @@ from ntksketch.features.state import Explicit, Widths, linear, linear_widths
 from ntksketch.kernels import ZonalKernel
 from ntksketch.kernels.dual import kappa0, kappa1
 from ntksketch.kernels.propagate import Variance
-from ntksketch.kernels.zonal import FunctionKernel, profile, zonal_form
+from ntksketch.kernels.zonal import FunctionKernel, is_homogeneous, profile, zonal_form
 from ntksketch.sketches import SRHT, TensorSRHT, TreeSketch
 from ntksketch.sketches.draws import generator
 from ntksketch.sketches.tree_sketch import BASES
@@ -84,6 +84,11 @@ class Plan(NamedTuple):
         if isinstance(self.first, Input):
             return None
         return LayeredPolynomial(self.architecture, self.kind, self.value, self.slope)
+
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether the features of c x are c times those of x, for every c > 0."""
+        return is_homogeneous(self.architecture)
 
     def project(self, params: Any, rows: Any) -> Any:
         """Sketch the rows, or each pixel."""

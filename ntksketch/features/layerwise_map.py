@@ -230,6 +230,11 @@ class LayerwiseMap(NamedTuple):
         """None: nothing is cut off."""
         return None
 
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether the features of c x are c times those of x, for every c > 0."""
+        return False  # pixels have no common length
+
     def apply(self, X: Any) -> jax.Array:
         """Return the features of a block of flat rows, in its dtype."""
         return _apply(self.plan, self.params, dense_rows(X))

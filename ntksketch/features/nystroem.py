@@ -22,8 +22,9 @@ from ntksketch.features.landmarks import SELECTIONS
 from ntksketch.features.principal import leading_eigenvectors, sample_rows
 from ntksketch.features.whitening import INDEFINITE, factorise, jitters, whitening
 from ntksketch.kernels import ZonalKernel, kernel
-from ntksketch.kernels.gram import check_rows, kernel_block, squared_norms
+from ntksketch.kernels.gram import check_rows, in_range, kernel_block, squared_norms
 from ntksketch.kernels.pixels import pairs_of_pixels
+from ntksketch.kernels.zonal import is_homogeneous
 from ntksketch.linear.penalty import Penalty
 from ntksketch.sketches.draws import generator
 
@@ -48,9 +49,10 @@ class Nystroem(Method):
     ----------
     landmarks : {"kmeans", "uniform", "leverage", "rpcholesky"} or array-like of shape (m, d)
         How landmarks are chosen, or the landmarks themselves. "kmeans" takes centroids after one
-        pass of mini-batch k-means (of sequences of different lengths, which have no means, the
-        rows next to them), "uniform" random rows, "leverage" recursive ridge leverage
-        scores, "rpcholesky" accelerated randomly pivoted Cholesky.
+        pass of mini-batch k-means (the rows next to them of sequences of different lengths, which
+        have no means, and of sparse rows so wide that means would take more memory than the
+        candidates), "uniform" random rows, "leverage" recursive ridge leverage scores,
+        "rpcholesky" accelerated randomly pivoted Cholesky.
     n_candidates : int, default=None
         Number of random rows among which landmarks are chosen; None takes 8 for each landmark.
 
@@ -148,7 +150,8 @@ class Nystroem(Method):
                     f"landmarks has shape {shape}, expected at most n_components={n_components} "
                     f"rows of {X.shape[1]} columns"
                 )
-            return self.landmarks.astype(X.dtype, copy=False)
+            landmarks = self.landmarks.astype(X.dtype, copy=False)
+            return in_range(landmarks) if is_homogeneous(target) else landmarks
         rng = generator(key)
         chosen, weight = sample_rows(rng, X, self.sample_size(n_components), sample_weight)
         candidates = X[chosen]
@@ -220,6 +223,11 @@ class NystroemMap:
     def expected(self) -> None:
         """None: nothing is cut off."""
         return None
+
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether the features of c x are c times those of x, for every c > 0."""
+        return is_homogeneous(self.plan.target)
 
     @property
     def rank(self) -> int:
@@ -327,6 +335,11 @@ class AppliedNystroem(NamedTuple):
     def expected(self) -> None:
         """None: nothing is cut off."""
         return None
+
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether the features of c x are c times those of x, for every c > 0."""
+        return is_homogeneous(self.plan.target)
 
     def apply(self, X: Any) -> jax.Array:
         """Return the features of a block of rows, in its dtype."""

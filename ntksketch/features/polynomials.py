@@ -41,9 +41,12 @@ def fit_polynomial(kernel: ZonalKernel, degree: int, fit: str) -> tuple[float, .
     Raises
     ------
     ValueError
-        If the power series has a negative coefficient or, of a fit, the value at 1 is not positive.
+        If the value at 1 is not positive, the power series has a negative coefficient, or no
+        coefficient up to the degree is above rounding.
     """
     end = float(kernel.evaluate(np.ones(1))[0])
+    if not end > 0:
+        raise ValueError(f"a kernel's function must be positive at t = 1, got {end:.3g}")
     if fit == "taylor":
         coefficients = power_series(kernel.evaluate, degree + 1)
         worst = int(coefficients.argmin())
@@ -57,8 +60,11 @@ def fit_polynomial(kernel: ZonalKernel, degree: int, fit: str) -> tuple[float, .
         powers = t[:, None] ** np.arange(degree + 1)
         coefficients, _ = scipy.optimize.nnls(powers, kernel.evaluate(t))
     coefficients = np.where(coefficients > _NEGLIGIBLE * abs(end), coefficients, 0.0)
-    if end <= 0 or not coefficients.any():
-        raise ValueError(f"a kernel's function must be positive at t = 1, got {end:.3g}")
+    if not coefficients.any():
+        raise ValueError(
+            f"the polynomial of degree {degree} for {kernel} has no coefficient above rounding: "
+            "take a larger degree" + " or coefficients='nnls'" * (fit == "taylor")
+        )
     return tuple(coefficients[: np.flatnonzero(coefficients)[-1] + 1].tolist())
 
 

@@ -68,6 +68,11 @@ class Plan(NamedTuple):
         """The polynomial, as a function of the cosine of rows after the first Dense layer."""
         return Polynomial(self.coefficients)
 
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether the features of c x are c times those of x, for every c > 0."""
+        return self.first is None or not self.first.bias_std
+
     def project(self, params: Params, rows: Any) -> Params:
         """Return the rows, for exact powers, their linear sketch, and the leaves of the tree."""
         tree = params.tree

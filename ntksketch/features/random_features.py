@@ -35,6 +35,7 @@ from ntksketch.features.state import Explicit, Widths, linear, linear_widths
 from ntksketch.kernels import ZonalKernel
 from ntksketch.kernels.gram import dense_rows, squared_norms
 from ntksketch.kernels.propagate import Variance
+from ntksketch.kernels.zonal import is_homogeneous
 from ntksketch.sketches import CountSketch
 
 
@@ -233,6 +234,11 @@ class RandomFeatureMap(NamedTuple):
     def row_entries(self) -> int:
         """Bound on the entries that a row takes in `apply`, its features included."""
         return self.plan.row_entries
+
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether the features of c x are c times those of x, for every c > 0."""
+        return is_homogeneous(self.plan.architecture)
 
     def apply(self, X: Any) -> jax.Array:
         """Return the features of a block of rows, shape (n, n_components), in its dtype.

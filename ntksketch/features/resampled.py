@@ -183,6 +183,11 @@ class ResampledMap(NamedTuple):
         """What the candidates have on average."""
         return self.inner.expected
 
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether the features of c x are c times those of x, for every c > 0."""
+        return self.inner.is_homogeneous
+
     def apply(self, X: Any) -> jax.Array:
         """Return the features of a block of rows, shape (n, n_components), in its dtype."""
         params, kept, weights = self.params

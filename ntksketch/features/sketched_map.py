@@ -38,6 +38,11 @@ class Plan(Protocol):
         """The kernel that more columns lead to."""
         ...
 
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether the features of c x are c times those of x, for every c > 0."""
+        ...
+
     def project(self, params: Any, rows: Any) -> Any:
         """Return what is linear in the rows, dense arrays; takes CSR rows on the host."""
         ...
@@ -67,6 +72,11 @@ class SketchedMap(NamedTuple):
     def expected(self) -> ZonalKernel | None:
         """The kernel that more columns lead to, of the rows after a first Dense layer."""
         return self.plan.expected
+
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether the features of c x are c times those of x, for every c > 0."""
+        return self.plan.is_homogeneous
 
     def apply(self, X: Any) -> jax.Array:
         """Return the features of a block of rows, shape (n, n_components), in its dtype.

@@ -19,7 +19,7 @@ from ntksketch.data.blocks import (
     store_behind,
 )
 from ntksketch.features.base import FeatureMap
-from ntksketch.kernels.gram import precision
+from ntksketch.kernels.gram import precision, stretched
 from ntksketch.kernels.inputs import check_sequences
 
 _IN_FLIGHT = 2  # blocks at a time: one computed while the one before is read back
@@ -59,7 +59,13 @@ def transform_blocks(
     Raises
     ------
     ValueError
-        If the map is for sequences, and a row is none.
+        If the map is for sequences, and a row is none, or if a row is so long that its features
+        overflow.
+
+    Notes
+    -----
+    Rows so short that their squares underflow are multiplied by a power of two, and their features
+    divided by it, where the features of scaled rows are the rows' features, scaled.
     """
     check_block(feature_map, X, start)
     n, n_components = X.shape[0], feature_map.n_components
@@ -78,9 +84,14 @@ def transform_blocks(
     with precision(X.dtype):
         params = jax.tree.map(lambda a: place(a, X.dtype), feature_map.params)
         on_device = feature_map._replace(params=params)
-        parts = block_slices(n, rows)
-        blocks = ((part, on_device.apply(pad_rows(X[part], height))) for part in parts)
-        store_behind(blocks, functools.partial(_store, Z))
+        stretch = stretched if feature_map.is_homogeneous else _as_they_are
+
+        def computed(part: slice) -> tuple[slice, Any, jax.Array]:
+            block, scales = stretch(X[part])
+            return part, scales, on_device.apply(pad_rows(block, height))
+
+        blocks = map(computed, block_slices(n, rows))
+        store_behind(blocks, functools.partial(_store, Z, start))
     return Z
 
 
@@ -92,8 +103,22 @@ def check_block(feature_map: FeatureMap, X: Any, start: int = 0) -> None:
     check_sequences(getattr(plan, "target", None), X, start=start)
 
 
-def _store(Z: np.ndarray, part: slice, features: jax.Array) -> None:
-    Z[part] = np.asarray(features)[: part.stop - part.start]
+def _as_they_are(X: Any) -> tuple[Any, None]:
+    return X, None
+
+
+def _store(
+    Z: np.ndarray, start: int, part: slice, scales: np.ndarray | None, features: jax.Array
+) -> None:
+    values = np.asarray(features)[: part.stop - part.start]
+    finite = np.isfinite(values)
+    if not finite.all():
+        row = start + part.start + int(finite.all(axis=1).argmin())
+        raise ValueError(
+            f"X has rows so long that their features overflow {Z.dtype}, such as row {row}; scale "
+            "the rows or the standard deviations down"
+        )
+    Z[part] = values if scales is None else values * scales[:, None]
 
 
 def place(array: Any, dtype: Any, device: Any = None) -> Any:

@@ -17,6 +17,7 @@ from ntksketch.architectures import Architecture, Dense, Elementwise, Recurrent
 from ntksketch.architectures.layers import as_layers
 from ntksketch.architectures.spatial import Conv, all_layers, is_spatial
 from ntksketch.data.blocks import (
+    block_slices,
     pad_rows,
     padded_rows,
     store_behind,
@@ -239,6 +240,43 @@ def _stretch(X: Any, norms: np.ndarray) -> tuple[Any, np.ndarray, NDArray[np.int
     norms = norms.copy()
     norms[short] = squared_norms(X[short], norms.dtype)
     return X, norms, short
+
+
+def stretched(X: Any) -> tuple[Any, np.ndarray | None]:
+    """Multiply rows so short that their squares underflow by a power of two.
+
+    Returns the rows, and what takes a homogeneous function back to that of the rows given; None if
+    no row is so short.
+    """
+    with np.errstate(over="ignore"):
+        squares = X.power(2).sum(axis=1).ravel() if sp.issparse(X) else np.einsum("ij,ij->i", X, X)
+    X, squares, short = _stretch(X, np.asarray(squares))
+    if not len(short):
+        return X, None
+    scales = np.ones_like(squares)
+    scales[short] = 1 / _STRETCH[squares.dtype]
+    return X, scales
+
+
+def check_squares(X: Any, name: str = "X") -> None:
+    """Raise ValueError if rows are so long that their squares overflow."""
+    finite = np.isfinite(squared_norms(X))
+    if not finite.all():
+        raise ValueError(
+            f"{name} has rows so long that their squares overflow {X.dtype}, such as row "
+            f"{finite.argmin()} of the {len(finite):,} looked at; scale the rows down"
+        )
+
+
+def in_range(X: Any) -> Any:
+    """Multiply all rows by a power of two if the longest is so short that its square underflows."""
+    least = 1 / _STRETCH[X.dtype]
+    if any((squared_norms(X[rows]) >= least).any() for rows in block_slices(X.shape[0], 256)):
+        return X
+    _, exponent = np.frexp(abs(X).max())
+    if sp.issparse(X):
+        return sp.csr_array((np.ldexp(X.data, -exponent), X.indices, X.indptr), shape=X.shape)
+    return np.ldexp(X, -exponent)
 
 
 def kernel_diagonal(

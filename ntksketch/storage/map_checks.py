@@ -190,6 +190,14 @@ def _check_gegenbauer(feature_map: GegenbauerMap, width: int) -> None:
     require(min(plan.coefficients) >= 0, "a coefficient is negative")
     require(plan.layout.constant <= 1, "there is more than one constant")
     require(sum(plan.layout) <= plan.n_components, "the parts have more columns than all")
+    projection = feature_map.params.projection
+    if projection is not None:
+        require(structured and plan.coefficients[1] > 0, "a projection has no part in the kernel")
+        shape = len(projection.signs), len(projection.indices)
+        expected = inputs, plan.layout.projected
+        require(shape == expected, f"the projection has shape {shape}, expected {expected}")
+        k = feature_map.params.columns.shape[1]
+        require(k == plan.layout.principal, f"there are {k} principal columns, not as in the plan")
 
 
 def _check_random_features(feature_map: RandomFeatureMap) -> None:

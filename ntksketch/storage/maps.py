@@ -136,7 +136,7 @@ MAP_TYPES: dict[str, tuple[type, dict[str, Any]]] = {
     ),
     "gegenbauer.Params": (
         gegenbauer.GegenbauerParams,
-        {"columns": MATRIX, "signs": Array("f", 3)},
+        {"columns": MATRIX, "signs": Array("f", 3), "projection": Maybe((sketches.SRHT, None))},
     ),
     "gegenbauer.Map": (
         gegenbauer.GegenbauerMap,

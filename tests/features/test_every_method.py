@@ -130,6 +130,87 @@ def test_homogeneous_without_bias_for_every_draw(case):
     assert not scaled[0].any()
 
 
+def with_long_or_short_row(dtype, power, form=np.asarray):
+    """Six rows, the fourth of which is multiplied, and the factor."""
+    X, factor = ROWS[:6].astype(dtype), np.power(dtype(10), dtype(power))
+    X[3] *= factor
+    return form(X), float(factor)
+
+
+@every_case
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array], ids=["dense", "sparse"])
+@pytest.mark.parametrize(
+    ("dtype", "powers", "long"),
+    [
+        (np.float32, (-36, -25, -20, -17, -14, 18), (20, 30)),
+        (np.float64, (-290, -170, -158, -120, 150), (160, 250)),
+    ],
+)
+def test_rows_of_any_length_have_their_features_or_are_refused(case, form, dtype, powers, long):
+    """Squares underflow below some length, where rows are stretched, and overflow above one."""
+    feature_map = draw_map(case.method, ntk.mlp(2), ROWS.astype(dtype), 20, jax.random.key(1))
+    Z = transform_blocks(feature_map, form(ROWS[:6].astype(dtype))).astype(np.float64)
+    tolerance = 30 * np.finfo(dtype).eps * np.abs(Z).max(axis=1, keepdims=True)
+    for power in (*powers, *long):
+        X, factor = with_long_or_short_row(dtype, power, form)
+        if power in long and not isinstance(case.method, ntk.GradientFeatures):  # takes no squares
+            message = f"features overflow {np.dtype(dtype)}, such as row 103; scale"
+            with pytest.raises(ValueError, match=message):
+                transform_blocks(feature_map, X, start=100)
+            continue
+        found = transform_blocks(feature_map, X, start=100).astype(np.float64)
+        found[3] /= factor
+        assert np.all(np.abs(found - Z) <= tolerance)
+
+
+@every_case
+def test_biases_make_short_rows_the_same_as_zeros(case):
+    """Without homogeneity nothing is stretched."""
+    target = ntk.serial(ntk.Dense(1.2, 0.5), ntk.Relu(), ntk.Dense())
+    feature_map = draw_map(case.method, target, ROWS, 9, jax.random.key(0))
+    assert not feature_map.is_homogeneous
+    X = ROWS.copy()
+    X[3] *= 1e-200
+    Z = transform_blocks(feature_map, X)
+    X[3] = 0
+    np.testing.assert_allclose(Z, transform_blocks(feature_map, X), rtol=1e-9, atol=1e-9)
+
+
+@every_case
+@pytest.mark.parametrize(
+    ("dtype", "factor"),
+    [
+        (np.float32, 2.0**-100),
+        pytest.param(np.float64, 2.0**-800, marks=pytest.mark.slow),
+    ],
+)
+def test_short_rows_alone_are_as_good_as_others(case, dtype, factor):
+    """Principal directions, scores and landmarks' kernels do not see the scale of all rows."""
+    X = ROWS.astype(dtype)
+    features = ntk.NTKFeatures(ntk.mlp(2), case.method, 20, random_state=0)
+    Z = features.fit(X).transform(X[:6])
+    for form in (np.asarray, sp.csr_array):
+        short = form(X * dtype(factor))
+        short = features.fit(short).transform(short[:6]) / dtype(factor)
+        np.testing.assert_allclose(short @ short.T, Z @ Z.T, rtol=1e-4, atol=1e-4)
+
+
+@every_case
+def test_fits_name_rows_whose_squares_overflow(case):
+    X, _ = with_long_or_short_row(np.float32, 20)
+    model = ntk.NTKRegressor(ntk.mlp(2), method=case.method, n_components=9, random_state=0)
+    message = "X has rows so long that their (features|squares) overflow float32, such as row 3"
+    other = "the squares of the features Z overflow float32; rescale them"  # finite ones
+    with pytest.raises(ValueError, match=f"{message}|{other}"):
+        model.fit(X, ROWS[:6, 0])
+    model.fit(ROWS[:6].astype(np.float32), ROWS[:6, 0])
+    if isinstance(case.method, ntk.GradientFeatures):  # takes no squares
+        assert np.isfinite(model.predict(X)).all()
+    else:
+        with pytest.raises(ValueError, match=message):
+            model.predict(X)
+
+
 @every_case
 def test_sparse_rows_equal_dense_rows(case):
     X = np.where(np.random.default_rng(0).random((12, 5)) < 0.6, ROWS, 0.0)

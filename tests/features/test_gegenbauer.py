@@ -1,7 +1,10 @@
+import tracemalloc
+
 import jax
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.sparse as sp
 from feature_statistics import (
     N_ERRORS,
     SEEDS,
@@ -26,6 +29,7 @@ from ntksketch.features.harmonic_function import (
 from ntksketch.kernels.gram import precision
 from ntksketch.kernels.series import legendre_polynomials, n_harmonics
 from ntksketch.kernels.zonal import expansion
+from ntksketch.sketches import SRHT
 
 
 @pytest.mark.parametrize("dim", [2, 3, 9, 784])
@@ -192,6 +196,76 @@ def test_structured_directions_approach_the_kernel():
         for m in (64, 1024)
     )
     assert many < 0.4 * few
+
+
+@pytest.mark.parametrize("linear", ["random", "principal"])
+def test_structured_projection_of_the_linear_part_has_its_mean_and_variance(linear):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 24)) * np.exp(-np.arange(24) / 8)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    kernel = ntk.zonal.polynomial([0.0, 2.0])
+    method = ntk.Gegenbauer(linear=linear, directions="structured")
+    feature_map = draw_map(method, kernel, X, 14, jax.random.key(0))
+    layout, params = feature_map.plan.layout, feature_map.params
+    assert layout.projected > 0
+    assert (layout.principal > 0) == (linear == "principal")
+    grams = []
+    for key in jax.random.split(jax.random.key(1), 300):  # the principal directions stay
+        projection = SRHT.init(key, 24, layout.projected, X.dtype)
+        drawn = feature_map._replace(params=params._replace(projection=projection))
+        Z = transform_blocks(drawn, X)
+        grams.append(Z @ Z.T)
+    grams = np.stack(grams)
+    assert_unbiased(grams, 2 * X @ X.T)
+    # at most that of independent projections: 2 |rest|^4 / p, times the square of the coefficient
+    rest = np.square(X).sum(1) - np.square(X @ params.columns).sum(1) / 2
+    variance = grams[:, np.arange(40), np.arange(40)].var(axis=0)
+    assert variance.mean() < 1.1 * np.mean(2 * (2 * rest) ** 2) / layout.projected
+
+
+def test_structured_projection_is_exact_with_as_many_columns_as_it_has_coordinates():
+    X = np.random.default_rng(0).standard_normal((7, 30))
+    for seed in range(3):
+        method = ntk.Gegenbauer(linear="random", directions="structured")
+        kernel = ntk.zonal.polynomial([0.5, 2.0])
+        feature_map = draw_map(method, kernel, X, 33, jax.random.key(seed))
+        assert feature_map.plan.layout.projected == 32
+        Z = transform_blocks(feature_map, X)
+        assert relative_error(Z @ Z.T, ntk.kernel(kernel, X)) < 1e-12
+
+
+def test_structured_projection_leaves_out_principal_directions():
+    """Of rows in their span nothing is projected: their linear part is exact for every draw."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 40)) * np.exp(-np.arange(40) / 6)
+    method = ntk.Gegenbauer(directions="structured")
+    feature_map = draw_map(method, ntk.mlp(1), X, 60, jax.random.key(0))
+    layout = feature_map.plan.layout
+    assert layout.principal > 0
+    assert layout.projected > 0
+    inside = rng.standard_normal((5, layout.principal)) @ feature_map.params.columns.T
+    Z = transform_blocks(feature_map, inside)
+    linear = Z[:, : layout.principal]
+    assert not (np.abs(Z[:, layout.principal : layout.principal + layout.projected]) > 1e-12).any()
+    c = feature_map.plan.coefficients
+    np.testing.assert_allclose(linear @ linear.T, c[1] * inside @ inside.T, rtol=1e-9, atol=1e-12)
+    constant = Z[:, layout.principal + layout.projected]
+    np.testing.assert_allclose(constant, np.sqrt(c[0]) * np.linalg.norm(inside, axis=1), rtol=1e-9)
+
+
+def test_structured_directions_make_no_matrix():
+    width, m = 20_000, 2000
+    X = np.ones((1, width), np.float32)
+    method = ntk.Gegenbauer(linear="random", directions="structured")
+    tracemalloc.start()  # which sees what NumPy allocates
+    feature_map = draw_map(method, ntk.mlp(1), X, m, jax.random.key(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert feature_map.plan.layout.projected > 100
+    assert peak < width * m * 4 / 8
+    sparse = sp.csr_array(([1.0, 2.0], ([0, 1], [3, 7])), shape=(2, width), dtype=np.float32)
+    dense = transform_blocks(feature_map, sparse.toarray())
+    np.testing.assert_array_equal(transform_blocks(feature_map, sparse), dense)
 
 
 @settings(deadline=None, max_examples=200)

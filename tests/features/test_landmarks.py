@@ -1,3 +1,5 @@
+import tracemalloc
+
 import jax
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ import scipy.sparse as sp
 from feature_statistics import N_ERRORS, SEEDS, draw, relative_error
 
 import ntksketch as ntk
+from ntksketch.features import transform_blocks
 from ntksketch.features.landmarks import SELECTIONS, ridge_leverage_scores
 from ntksketch.kernels.pivoted_cholesky import reject
 
@@ -96,6 +99,72 @@ def test_given_landmarks_are_kept_and_exact():
     assert hash(method) == hash(ntk.Nystroem(ROWS[:7].copy()))
     assert method not in (ntk.Nystroem(ROWS[1:8]), ntk.Nystroem(ROWS[:6]), ntk.Nystroem("uniform"))
     assert ntk.Nystroem(sp.csr_array(ROWS[:7])) == ntk.Nystroem(sp.csr_array(ROWS[:7]))
+
+
+def text_by_topics(n_rows, n_columns, seed):
+    """Unit rows of words of their topic, one of 20."""
+    rng = np.random.default_rng(seed)
+    words = np.random.default_rng(99).permutation(n_columns)[:800].reshape(20, 40)
+    topics = words[rng.integers(20, size=n_rows)]
+    columns = np.concatenate([rng.choice(topic, 25, replace=False) for topic in topics])
+    rows = np.repeat(np.arange(n_rows), 25)
+    return sp.csr_array((np.full(columns.size, 0.2), (rows, columns)), shape=(n_rows, n_columns))
+
+
+def test_kmeans_of_wide_sparse_rows_takes_rows_and_no_dense_matrix():
+    n_columns, m = 200_000, 40
+    X, other = text_by_topics(320, n_columns, 0), text_by_topics(200, n_columns, 1)
+    K = ntk.kernel(ARCHITECTURE, other)
+
+    def errors(name):
+        maps = [nystroem_map(ntk.Nystroem(name), X, m, seed) for seed in range(3)]
+        grams = [(Z := transform_blocks(feature_map, other)) @ Z.T for feature_map in maps]
+        return [relative_error(G, K) for G in grams]
+
+    tracemalloc.start()  # which sees what NumPy and SciPy allocate
+    feature_map = nystroem_map(ntk.Nystroem("kmeans"), X, m)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < m * n_columns * 8 / 4
+    landmarks = feature_map.landmarks
+    assert sp.issparse(landmarks)
+    assert landmarks.shape == (m, n_columns)
+    assert ((landmarks @ X.T).max(axis=1).toarray() > 1 - 1e-12).all()  # rows of X
+    assert np.mean(errors("kmeans")) < 1.05 * np.mean(errors("uniform"))
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_kmeans_of_narrow_sparse_rows_takes_dense_centroids(index):
+    X = np.where(np.random.default_rng(0).random(ROWS.shape) < 0.5, ROWS, 0)
+    sparse = sp.csr_array(X)
+    sparse.indices, sparse.indptr = sparse.indices.astype(index), sparse.indptr.astype(index)
+    found = nystroem_map(ntk.Nystroem("kmeans"), sparse, 12).landmarks
+    expected = nystroem_map(ntk.Nystroem("kmeans"), X, 12).landmarks
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_rows_whose_squares_underflow_have_landmarks_as_good(name):
+    X = ROWS.astype(np.float32)
+    K = ntk.kernel(ARCHITECTURE, ROWS)
+
+    def error(scale):
+        errors = []
+        for seed in range(5):
+            feature_map = nystroem_map(ntk.Nystroem(name), X * np.float32(scale), 12, seed)
+            Z = transform_blocks(feature_map, X)
+            errors.append(relative_error(Z @ Z.T, K))
+        return np.mean(errors)
+
+    assert error(2.0**-100) < 1.3 * error(1.0)
+
+
+def test_given_landmarks_whose_squares_underflow():
+    X = ROWS.astype(np.float32)
+    Z = draw(ntk.Nystroem(X[:7]), ARCHITECTURE, X, 9, jax.random.key(0))
+    short = draw(ntk.Nystroem(X[:7] * np.float32(1e-25)), ARCHITECTURE, X, 9, jax.random.key(0))
+    np.testing.assert_allclose(short @ short.T, Z @ Z.T, rtol=1e-4, atol=1e-4)
 
 
 def test_duplicated_and_collinear_landmarks_lower_the_rank_and_do_no_harm():

@@ -169,6 +169,15 @@ def test_non_negative_fits_cannot_be_improved(kernel, degree):
     assert slopes[coefficients == 0].min(initial=0) > -scale
 
 
+@pytest.mark.parametrize("kernel", [ntk.zonal.laplace(30.0), ntk.zonal.polynomial([0] * 14 + [1])])
+def test_series_without_a_coefficient_are_refused_with_the_remedy(kernel):
+    message = "polynomial of degree 8 .* no coefficient above rounding: .* coefficients='nnls'"
+    with pytest.raises(ValueError, match=message):
+        fit_polynomial(kernel, 8, "taylor")
+    assert max(fit_polynomial(kernel, 8, "nnls")) > 0
+    assert max(fit_polynomial(kernel, 40, "taylor")) > 0
+
+
 def test_functions_that_are_not_positive_at_1_are_refused():
     for fit, function in itertools.product(("nnls", "taylor"), (np.zeros_like, lambda t: 1 - t)):
         with pytest.raises(ValueError, match=r"must be positive at t = 1|negative coefficient"):

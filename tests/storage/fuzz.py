@@ -34,7 +34,7 @@ def gathered_before_whitening():
 
 FILES = {
     "features": lambda: saved.features("gegenbauer", n_components=8),
-    "structured": lambda: saved.features(ntk.Gegenbauer(directions="structured"), n_components=8),
+    "structured": lambda: saved.features(ntk.Gegenbauer(None, "random", "structured"), None, 8),
     "regressor": lambda: saved.regressor("random-features", n_components=8),
     "folded": lambda: saved.regressor("random-features", n_components=2),
     "nystroem": lambda: gathered_before_whitening(),

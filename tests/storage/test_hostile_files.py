@@ -221,6 +221,29 @@ def test_wrong_values(path, value, message, opened):
     refused(file.write(json.dumps(file.document).replace("Infinity", "1e999")), message)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["params", "projection"], 3, "projection is not SRHT or None"),
+        (["params", "projection"], None, "do not fit|features, expected"),
+        (["plan", "layout", "projected"], 1, "the projection has shape"),
+        (["plan", "method", "directions"], "orthogonal", "dimension 8, expected 5"),
+        (["plan", "coefficients", 1], 0.0, "no part in the kernel"),
+    ],
+)
+def test_wrong_projections(path, value, message, opened):
+    file = opened("structured")
+    file.put(value, MAP, *path)
+    refused(file.write(), message)
+
+
+def test_a_projection_beside_other_columns_than_the_plan_has(opened):
+    file = opened("structured")
+    layout = file.at(MAP, "plan", "layout")["fields"]
+    layout["principal"], layout["random"] = 1, layout["random"] - 1
+    refused(file.write(), "there are 0 principal columns")
+
+
 def test_wrong_text(opened):
     for text, message in (
         ("", "not as JSON should be"),
@@ -301,6 +324,7 @@ EDITS = [
 ARRAYS = [
     ("features", [MAP, "params", "columns"]),
     ("structured", [MAP, "params", "signs"]),
+    ("structured", [MAP, "params", "projection", "signs"]),
     ("regressor", ["_map", "params", 0, "relu"]),
     ("regressor", ["_map", "params", 0, "steps"]),
     ("folded", ["_map", "params", 1, "signs"]),

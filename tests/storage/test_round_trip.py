@@ -87,6 +87,7 @@ def test_every_method_in_another_process(tmp_path):
         ntk.RandomFeatures(product="exact"),
         ntk.RandomFeatures("gaussian", hidden_components=40),
         ntk.Gegenbauer(max_degree=1),
+        ntk.Gegenbauer(linear="random", directions="structured"),
         ntk.PolynomialSketch(degree=3, coefficients="taylor", complex_to_real=np.bool_(False)),
         ntk.PolynomialSketch(variant="layered", hidden_components=64),
         ntk.Nystroem(ROWS[:3], n_candidates=7),
@@ -103,6 +104,26 @@ def test_parameters_of_methods(method, tmp_path):
     copy = reload(model, tmp_path)
     assert_same(model, copy)
     assert copy.method == method
+
+
+def test_a_structured_map_whose_columns_project_the_linear_part(tmp_path):
+    """Maps were so before they had a projection of their own, which files do not name."""
+    model = features(ntk.Gegenbauer(linear="random", directions="structured"), n_components=9)
+    feature_map = model.feature_map_
+    layout, params = feature_map.plan.layout, feature_map.params
+    R = np.sqrt(feature_map.plan.coefficients[1]) * params.projection.apply(np.eye(ROWS.shape[1]))
+    constant = np.zeros((len(R), layout.constant))
+    columns = np.concatenate([np.asarray(R), constant], axis=1, dtype=params.columns.dtype)
+    old = feature_map._replace(params=params._replace(columns=columns, projection=None))
+    Z = model.transform(ROWS)
+    model.feature_map_ = old
+    ntk.save(model, tmp_path / "model.safetensors")
+    file = saved.File(tmp_path / "model.safetensors")
+    assert file.at("feature_map_", "params")["fields"].pop("projection") is None
+    copy = ntk.load(file.write())
+    assert copy.feature_map_.params.projection is None
+    np.testing.assert_allclose(copy.transform(ROWS), Z, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(copy.transform(ROWS), model.transform(ROWS))
 
 
 @pytest.mark.parametrize("n_components", [1, 2, 3, 60])

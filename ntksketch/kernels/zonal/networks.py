@@ -153,7 +153,7 @@ def zonal_form(target: Architecture | ZonalKernel, kind: str) -> tuple[Dense | N
     Raises
     ------
     ValueError
-        If the kernel is not zonal.
+        If the kernel is not zonal, or overflows at unit vectors.
     """
     if isinstance(target, NetworkKernel):
         target, kind = target.architecture, target.kind
@@ -166,7 +166,12 @@ def zonal_form(target: Architecture | ZonalKernel, kind: str) -> tuple[Dense | N
             "and the like keep it a function of the cosine; method='nystroem' and "
             "method='random-features' take every architecture"
         )
-    return first, NetworkKernel(target, kind)
+    zonal = NetworkKernel(target, kind)
+    with np.errstate(over="ignore", invalid="ignore"):
+        end = float(zonal.evaluate(np.ones(1))[0])
+    if not np.isfinite(end):
+        raise ValueError(f"the kernel of {target} overflows: scale the standard deviations down")
+    return first, zonal
 
 
 def check_target(value: Any) -> Architecture | ZonalKernel:
