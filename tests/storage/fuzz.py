@@ -65,6 +65,7 @@ FILES = {
     "flow of features": lambda: saved.flow(ntk.mlp(1), "gegenbauer", 8),
     "flow of a kernel": lambda: saved.flow(X=saved.ROWS[:9], y=saved.TARGETS[:9]),
     "exact": lambda: saved.exact(X=saved.ROWS[:9], y=saved.TARGETS[:9]),
+    "whitening": lambda: ntk.ZCAWhitening().fit(saved.ROWS),
     "ridge": lambda: ntk.StreamingRidge([0.1, 1.0]).fit(saved.ROWS, saved.TARGETS),
 }
 
