@@ -194,20 +194,51 @@ def test_double_precision_needs_no_flag_and_leaves_it_alone(rows):
 # ---------------------------------------------------------------------------------------------
 
 
+COMPUTED = {  # a matrix of the parameters, and their shapes
+    "low rank": (lambda p: p["U"] @ p["V"], {"U": (120, 4), "V": (4, 120)}),
+    "square": (lambda p: p["W"] @ p["W"], {"W": (120, 120)}),
+    "unit columns": (lambda p: p["W"] / jnp.linalg.norm(p["W"], axis=0), {"W": (120, 120)}),
+    "kronecker": (lambda p: jnp.kron(p["A"], p["B"]), {"A": (12, 12), "B": (10, 10)}),
+}
+
+
+def function_and_rows(name):
+    """Return a function, its parameters and 16 rows."""
+    if name not in COMPUTED:
+        architecture, X = NETWORKS[name][0], rows_for(name, 16, dtype=np.float32)
+        width = 128 if name == SHORT else 32
+        shape = {"input_shape": X.shape[1:], "n_outputs": 3}
+        params = ntk.init_network(architecture, jax.random.key(0), width, **shape)
+        return NetworkFunction(architecture), params, X
+    matrix, shapes = COMPUTED[name]
+    rng = np.random.default_rng(0)
+    params, read_out, X = (
+        jax.tree.map(lambda size: rng.standard_normal(size, np.float32), each, is_leaf=_is_shape)
+        for each in (shapes, (120, 3), (16, 120))
+    )
+    return lambda p, rows: jnp.tanh(rows @ matrix(p)) @ read_out, params, X
+
+
+def _is_shape(value):
+    return isinstance(value, tuple)
+
+
 @pytest.mark.parametrize("trace", [True, False])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize(
     "name",
-    [SHORT, *(pytest.param(n, marks=pytest.mark.slow) for n in ("cnn", "resnet", "rnn mean"))],
+    [
+        SHORT,
+        "low rank",
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("square", "unit columns", "kronecker", "cnn", "resnet", "rnn mean")
+        ),
+    ],
 )
 def test_blocks_take_no_more_memory_than_they_say(name, strategy, trace):
     """By what the compiler says that the programs of a tile take."""
-    architecture, X = NETWORKS[name][0], rows_for(name, 16, dtype=np.float32)
-    width = 128 if name == SHORT else 32
-    params = ntk.init_network(
-        architecture, jax.random.key(0), width, input_shape=X.shape[1:], n_outputs=3
-    )
-    f = NetworkFunction(architecture)
+    f, params, X = function_and_rows(name)
     cost = costs.cost_of(f, params, jax.ShapeDtypeStruct((1, *X.shape[1:]), X.dtype))
     if strategy == "jacobian":
         program = empirical.jacobian_block.lower(f, params, X)
