@@ -459,7 +459,7 @@ def test_what_only_features_can_do():
     with pytest.raises(ValueError, match="f0 was not given with the blocks before"):
         model.partial_fit(X[9:], Y[9:], f0=F0[9:])
     with pytest.raises(ValueError, match="4 feature columns and 1 targets"):
-        model.partial_fit(X[9:], Y[9:, 0])
+        model.partial_fit(X[9:], Y[9:, :1])
     close(model.predict(NEW), flow("linear").fit(X[:9], Y[:9]).predict(NEW), 1e-9)
     with pytest.raises(SourceError, match="has no targets to learn from"):
         flow("linear").fit(open_source(X))

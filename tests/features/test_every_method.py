@@ -180,8 +180,7 @@ def test_sums_on_a_mesh_are_those_of_the_host(case):
     source = ntk.data.open_source(X, targets=X[:, :2] ** 2)
     feature_map = draw_map(case.method, ARCHITECTURE, X, 12, jax.random.key(0))
     host, mesh = (
-        sums(feature_map, source, GramAccumulator()).finalise()
-        for sums in (gather, gather_on_mesh)
+        sums(feature_map, source, GramAccumulator()).finalise() for sums in (gather, gather_on_mesh)
     )
     for part in ("gram", "moment", "z_mean", "y_mean", "y_squares"):
         one, other = getattr(host, part), getattr(mesh, part)
