@@ -426,6 +426,35 @@ def test_bad_arguments(f, params, options, error, message):
         ntk.empirical_ntk(f, params, options.pop("X"), **options)
 
 
+def batch_normalised(params, X):
+    return tiny(params, (X - X.mean(0)) / X.std(0))
+
+
+def attending(params, X):
+    return jax.nn.softmax(X @ X.T) @ tiny(params, X)
+
+
+@pytest.mark.parametrize("f", [batch_normalised, attending])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_functions_that_mix_rows_are_refused(f, dtype, rows):
+    X, Y = rows
+    for given in ((X, None), (X, Y), (X[:1], Y[:1])):
+        with pytest.raises(ValueError, match="without regard to the other rows, and those of the "):
+            ntk.empirical_ntk(f, tiny_params(2, dtype), *given)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_functions_of_which_little_but_rounding_is_left_mix_no_rows(dtype, rows):
+    """Networks that begin at zero, since they are less what they are at their start."""
+    start = tiny_params(2, dtype)
+
+    def centred(params, X):
+        return tiny(params, X) - tiny(start, X) * np.asarray(1 + 1e-7, dtype)
+
+    found = ntk.empirical_ntk(centred, start, rows[0])
+    np.testing.assert_allclose(found, ntk.empirical_ntk(tiny, start, rows[0]), rtol=1e-5)
+
+
 def test_results_that_cannot_fit():
     rows = np.broadcast_to(np.ones((1, 4)), (10**7, 4))
     with pytest.raises(MemoryError, match="the empirical NTK of shape"):
