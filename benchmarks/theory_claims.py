@@ -226,7 +226,8 @@ def _parity(s: dict[str, Any], m: dict[str, Any]) -> list[Claim]:
             "Malach, Kamath, Abbe, Srebro (2021), arXiv:2103.01210; Daniely and Malach (2020), "
             "arXiv:2002.07400",
             f"d = {s['dim']}, k = {s['order']}, n = {n:,}: NTK {plus_minus(kernel[-1])} (bound "
-            f"{number(m['bounds'][-1])}), network of width {s['width']} "
+            f"{number(m['bounds'][-1])}), network of width {s['width']} in the standard "
+            f"parameterization, by Adam on batches of {s['batch']}, "
             f"{plus_minus(network[-1], '{:.3f}')}",
             "; ".join(misses),
         )

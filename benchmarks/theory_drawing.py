@@ -26,8 +26,10 @@ def table(results: dict[str, Any]) -> str:
         "What theory says of the NTK and of networks of finite width, each claim with one "
         "measurement. Networks are `mlp(depth)` in the NTK parameterization, trained by gradient "
         "descent on half the mean squared error of all rows at once, with the inverse of the "
-        "kernel's largest eigenvalue (over n) as the step; targets are -1 and 1. ± is one standard "
-        "error, over draws of the networks.",
+        "kernel's largest eigenvalue (over n) as the step. Those that learn parities are not: they "
+        "are in the standard parameterization, and Adam trains them on batches, with weight decay "
+        "and an early stop. Targets are -1 and 1. ± is one standard error, over draws of the "
+        "networks.",
         markdown_table(("claim", "source", "measured", "verdict"), rows),
     ]
     for title, write in _SECTIONS.items():
@@ -151,11 +153,30 @@ def _kernels(results: dict[str, Any]) -> str:
             f"Exact ridge regression on {s['rows']:,} rows of unit norm, the penalty by "
             "generalised cross-validation, and its predictions for "
             f"{s['test_rows']:,} others at most. The NTK is that of depth {s['depth']}; the other "
-            "kernels are exp(-c |x - y|) and exp(-c |x - y|²), with the c of which a multiple plus "
-            "a constant is closest to the NTK of the training rows. Score: accuracy, or R².",
+            "kernels are exp(-c |x - y|) and exp(-c |x - y|²), with the c of a grid from "
+            f"{number(min(s['widths']))} to {number(max(s['widths']))} of which a multiple plus a "
+            "constant is closest to the NTK of the training rows"
+            f"{_at_the_least(s, m)}. Score: accuracy, or R².",
             markdown_table(header, rows),
         ]
     return "\n\n".join(parts)
+
+
+def _at_the_least(s: dict[str, Any], m: dict[str, Any]) -> str:
+    """Say for which kernels the closest c is the grid's first, so that a smaller may be closer."""
+    least = [
+        f"{kind} on {name}"
+        for name, found in m["regression"].items()
+        for kind, of in found.items()
+        if of["width"] == min(s["widths"])
+    ]
+    if not least:
+        return ""
+    return (
+        f"; for {listed(least)} that is the smallest c of the grid, and a smaller one may be "
+        "closer: as c falls, the kernel without its constant tends to a multiple of the negative "
+        "distance or of its square"
+    )
 
 
 def _or_none(exponent: float | None) -> str:

@@ -13,6 +13,7 @@ from benchmarks.theory_networks import (
     digits,
     draw,
     function_of,
+    half_mean_square,
     mean_and_error,
     relative,
     signs,
@@ -86,7 +87,7 @@ def _one_network(
             for name, predicted in predictions.items()
         },
         "right": np.mean((fitted[1:] > 0) == (y > 0), axis=1),
-        "loss": np.mean((fitted[1:] - y) ** 2, axis=1),
+        "loss": half_mean_square(fitted[1:], y),
         "agreement": relative(predictions["empirical kernel"], linearised),
     }
 

@@ -12,6 +12,7 @@ from benchmarks.theory_networks import (
     digits,
     draw,
     function_of,
+    half_mean_square,
     mean_and_error,
     relative,
     signs,
@@ -56,7 +57,7 @@ def drift(settings: dict[str, Any]) -> dict[str, Any]:
         before, after = (ntk.empirical_ntk(f, params, X) for params in (start, end))
         changes[i, j] = relative(after, before)
         moves[i, j] = _distance(start, end)
-        losses[i, j] = np.mean((outputs[-1] - y) ** 2)
+        losses[i, j] = half_mean_square(outputs[-1], y)
     return {
         "widths": s["widths"],
         "changes": [mean_and_error(column) for column in changes.T],

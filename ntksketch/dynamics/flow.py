@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import LinAlgWarning, eigh, get_lapack_funcs
+from scipy.linalg import LinAlgWarning, eigh, get_blas_funcs, get_lapack_funcs
 
 from ntksketch.dynamics.filters import learned_share
 from ntksketch.linear.gram import GramStatistics
 from ntksketch.linear.penalty import Penalty
 
 (_dsygst,) = get_lapack_funcs(["sygst"], dtype=np.float64)
+(_dsyrk,) = get_blas_funcs(["syrk"], dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +30,11 @@ class SpectralFlow:
 
     Attributes
     ----------
-    eigenvalues : ndarray of shape (p,), float64
-        Eigenvalues of the kernel over the total weight, ascending; those that are rounding are 0.
-    basis : ndarray of shape (p, r), float64
-        B, a column for each eigenvalue above 0: the last r.
+    spectrum : ndarray of shape (p,), float64
+        Eigenvalues of the kernel over the total weight, ascending, as they were found: the last r
+        count, and those before are rounding, or below a cutoff.
+    vectors : ndarray of shape (p, p), float64
+        A column for each of them.
     loadings : ndarray of shape (r, k), float64
         C: the gradient at the start, along these.
     energies : ndarray of shape (r,), float64
@@ -41,33 +43,50 @@ class SpectralFlow:
         Loss that no training removes.
     """
 
-    eigenvalues: NDArray[np.float64]
-    basis: NDArray[np.float64]
+    spectrum: NDArray[np.float64]
+    vectors: NDArray[np.float64]
     loadings: NDArray[np.float64]
     energies: NDArray[np.float64]
     floor: float
 
     @property
     def rank(self) -> int:
-        """Number of eigenvalues above 0."""
-        return self.basis.shape[1]
+        """Number of eigenvalues that count, r."""
+        return len(self.energies)
+
+    @property
+    def basis(self) -> NDArray[np.float64]:
+        """B, a column for each eigenvalue that counts; of shape (p, r)."""
+        return self.vectors[:, len(self.spectrum) - self.rank :]
+
+    @property
+    def eigenvalues(self) -> NDArray[np.float64]:
+        """The eigenvalues, 0 in place of those that do not count; of shape (p,)."""
+        still = np.zeros(len(self.spectrum) - self.rank)
+        return np.concatenate([still, self.moving])
 
     @property
     def max_learning_rate(self) -> float:
         """Twice the inverse of the largest eigenvalue, from which on gradient descent diverges."""
-        return float(2 / self.eigenvalues[-1]) if self.rank else np.inf
+        return float(2 / self.spectrum[-1]) if self.rank else np.inf
 
     @property
     def moving(self) -> NDArray[np.float64]:
-        """The eigenvalues above 0."""
-        return self.eigenvalues[len(self.eigenvalues) - self.rank :]
+        """The eigenvalues that count, all above 0."""
+        return self.spectrum[len(self.spectrum) - self.rank :]
 
     def gram(self, total_weight: float, penalty: Penalty | None = None) -> NDArray[np.float64]:
-        """Return the Gram matrix of the features that this is the flow of, up to rounding."""
-        root = self.basis * np.sqrt(total_weight * self.moving)
-        if penalty is not None:  # the basis is orthonormal under it
-            root = penalty.root(penalty.root(root, transpose=True))
-        return root @ root.T
+        """Return the lower triangle of the features' Gram matrix, whole but for rounding.
+
+        What does not count in training is there as well: with more rows it may.
+        """
+        vectors = self.vectors
+        if penalty is not None:  # they are orthonormal under it
+            vectors = penalty.root(penalty.root(vectors, transpose=True))
+        vectors = np.asfortranarray(vectors * np.sqrt(total_weight * np.abs(self.spectrum)))
+        below = int(np.searchsorted(self.spectrum, 0.0))
+        gram = _dsyrk(1.0, vectors[:, below:], lower=1)
+        return _dsyrk(-1.0, vectors[:, :below], beta=1.0, c=gram, lower=1, overwrite_c=1)
 
     def require_rate(self, learning_rate: float | None) -> None:
         """Raise ValueError if gradient descent with a learning rate does not converge."""
@@ -168,17 +187,16 @@ def flow_on_kernel(
         K *= roots
         K *= roots.T
         residual = residual * roots
-    eigenvalues, vectors = eigh(K, driver="evr", lower=True, overwrite_a=True, check_finite=False)
-    eigenvalues, rank = _clip(eigenvalues, cutoff, epsilon, "K")
+    spectrum, vectors = eigh(K, driver="evr", lower=True, overwrite_a=True, check_finite=False)
+    rank = _rank(spectrum, cutoff, epsilon, "K")
     loadings = vectors.T @ residual / total
     energies = total / 2 * np.einsum("ij,ij->i", loadings, loadings)
     moving = slice(n - rank, None)
-    basis = vectors[:, moving]
     if roots is not None:
-        basis *= roots
+        vectors *= roots
     return SpectralFlow(
-        eigenvalues=eigenvalues / total,
-        basis=basis,
+        spectrum=spectrum / total,
+        vectors=vectors,
         loadings=loadings[moving],
         energies=energies[moving],
         floor=float(energies[: n - rank].sum()),
@@ -238,32 +256,26 @@ def flow_on_statistics(
     gram = stats.gram if overwrite else stats.gram.copy(order="F")
     if stats.penalty is not None:
         gram, _ = _dsygst(gram, stats.penalty.packed, itype=1, lower=1, overwrite_a=1)
-    eigenvalues, vectors = eigh(
-        gram, driver="evr", lower=True, overwrite_a=True, check_finite=False
-    )
-    eigenvalues, rank = _clip(eigenvalues, cutoff, stats.epsilon, "the Gram matrix")
-    basis = vectors[:, len(eigenvalues) - rank :]
+    spectrum, vectors = eigh(gram, driver="evr", lower=True, overwrite_a=True, check_finite=False)
+    moving = slice(len(spectrum) - _rank(spectrum, cutoff, stats.epsilon, "the Gram matrix"), None)
     if stats.penalty is not None:
-        basis = stats.penalty.whiten(basis, transpose=True, overwrite=True)
+        vectors = stats.penalty.whiten(vectors, transpose=True, overwrite=True)
     total = stats.total_weight
-    eigenvalues = eigenvalues / total
-    loadings = basis.T @ stats.moment / total
-    energies = np.einsum("ij,ij->i", loadings, loadings)
-    energies /= 2 * eigenvalues[len(eigenvalues) - rank :]
+    spectrum /= total
+    loadings = vectors[:, moving].T @ stats.moment / total
+    energies = np.einsum("ij,ij->i", loadings, loadings) / (2 * spectrum[moving])
     at_start = float(stats.y_squares.sum()) / (2 * total)
     return SpectralFlow(
-        eigenvalues=eigenvalues,
-        basis=basis,
+        spectrum=spectrum,
+        vectors=vectors,
         loadings=loadings,
         energies=energies,
         floor=max(at_start - float(energies.sum()), 0.0),
     )
 
 
-def _clip(
-    eigenvalues: NDArray[np.float64], cutoff: float | None, epsilon: float, what: str
-) -> tuple[NDArray[np.float64], int]:
-    """Set eigenvalues that count as 0 to it; return all of them and how many are left."""
+def _rank(eigenvalues: NDArray[np.float64], cutoff: float | None, epsilon: float, what: str) -> int:
+    """Return how many eigenvalues, which are ascending, do not count as 0."""
     largest, below = max(float(eigenvalues[-1]), 0.0), max(-float(eigenvalues[0]), 0.0)
     share = max(len(eigenvalues) * float(np.finfo(np.float64).eps), epsilon)
     noise = (share if cutoff is None else max(cutoff, share)) * largest
@@ -276,9 +288,7 @@ def _clip(
             stacklevel=3,
         )
         noise = below
-    rank = int((eigenvalues > noise).sum())
-    eigenvalues[: len(eigenvalues) - rank] = 0.0
-    return eigenvalues, rank
+    return int((eigenvalues > noise).sum())
 
 
 def as_kernel(K: ArrayLike, name: str) -> NDArray[np.float64]:

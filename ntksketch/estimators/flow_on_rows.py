@@ -127,6 +127,20 @@ class FlowOnRows(OnFeatures):
             gather(rows.feature_map, source, sums, **options)
         return rows, sums
 
+    def _require_same_rows(self) -> None:
+        """Raise ValueError if the rows before became something else than this kernel has them."""
+        rows, linear = self._rows, self.kernel == "linear"
+        if isinstance(rows, KernelRows):
+            before = "the exact kernel of rows"
+        elif linear != (rows.feature_map is None):
+            before = "features drawn for rows" if linear else "rows as features"
+        else:
+            return
+        raise ValueError(
+            f"this model was fitted with another kernel, on {before}, to which no block can be "
+            f"added with kernel={self.kernel!r}: call fit"
+        )
+
     def _current_sums(self) -> GramAccumulator:
         """Return the sums over the rows so far; those of `fit` are made again from its solution."""
         if self._sums is not None:

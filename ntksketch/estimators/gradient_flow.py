@@ -27,6 +27,7 @@ from ntksketch.estimators.flow_on_rows import (
     takes_blocks,
 )
 from ntksketch.estimators.ridge_on_features import Fitted
+from ntksketch.estimators.targets import require_kind
 from ntksketch.features import Method
 from ntksketch.kernels import ZonalKernel
 from ntksketch.linear.rows import as_weights
@@ -234,7 +235,7 @@ class GradientFlow(MultiOutputMixin, RegressorMixin, FlowOnRows):
         X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
+            Targets, of one kind of shape in all blocks.
         sample_weight : float or array-like of shape (n_samples,), default=None
             Non-negative weights, which count as repetitions of a row.
         f0 : float or array-like in the shape of `y`, default=None
@@ -248,10 +249,13 @@ class GradientFlow(MultiOutputMixin, RegressorMixin, FlowOnRows):
         Raises
         ------
         TypeError, ValueError
-            If a parameter or the data cannot be used.
+            If a parameter or the data cannot be used, or if the rows before were not features, or
+            others, since the kernel was another one.
         """
         self._check_parameters()
         first = not self.__sklearn_is_fitted__()
+        if not first:
+            self._require_same_rows()
         if not (first or self._started == (f0 is not None)):
             raise ValueError(
                 f"f0 was {'given' if self._started else 'not given'} with the blocks before: give "
@@ -259,6 +263,8 @@ class GradientFlow(MultiOutputMixin, RegressorMixin, FlowOnRows):
             )
         architecture, X = self._bind(X)
         X, y = self._validate_rows(X, y, multi_output=True, y_numeric=True, reset=first)
+        if not first:
+            require_kind(y, self._single_target)
         weight = None if sample_weight is None else as_weights(sample_weight, X.shape[0])
         residual = y - initial_outputs(f0, y.shape, "y")
         rows, sums = self._add_rows(architecture, X, residual, weight)

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ntksketch.data.source import Source
 from ntksketch.distributed.dask_collections import DaskSource, gather_by_tasks
 from ntksketch.estimators.rows import as_source
-from ntksketch.estimators.targets import EncodedTargets
+from ntksketch.estimators.targets import EncodedTargets, require_kind
 from ntksketch.features.statistics import weighted_blocks
 from ntksketch.linear import (
     GramAccumulator,
@@ -202,7 +202,7 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         X : array_like of shape (n_samples, n_features)
             Dense features.
         y : array_like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
+            Targets, of one kind of shape in all blocks.
         sample_weight : float or array_like of shape (n_samples,), optional
             Non-negative weights, which count as repetitions of a row.
 
@@ -225,6 +225,8 @@ class StreamingRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 "call fit to begin anew"
             )
         X, y = self._validate(X, y, reset=first)
+        if not first:
+            require_kind(y, self._single_target)
         accumulator.update(X, y, sample_weight)
         if first:
             self._accumulator, self._single_target = accumulator, y.ndim == 1

@@ -13,6 +13,16 @@ from ntksketch.data.source import Block, Source, SourceError
 from ntksketch.distributed.dask_collections import DaskSource
 
 
+def require_kind(y: NDArray, single_target: bool) -> None:
+    """Raise ValueError unless targets are a vector, or columns, as those of earlier blocks."""
+    if (y.ndim == 1) != single_target:
+        raise ValueError(
+            f"y has shape {y.shape}, and the targets before had shape "
+            f"{'(n,)' if single_target else '(n, k)'}: give those of all blocks alike, since "
+            "predictions have their shape"
+        )
+
+
 class EncodedTargets(Source):
     """A source whose targets go through a function.
 

@@ -33,7 +33,8 @@ class Cost:
     entries : float
         Numbers that it computes on the way.
     constant : float
-        Numbers that it computes once, whatever the rows.
+        Numbers that it computes of the parameters alone, once whatever the rows. Their derivatives
+        are not once: each output of each row has its own.
     itemsize : int
         Bytes of a number.
     """
@@ -125,7 +126,7 @@ def _count(jaxpr: Any) -> tuple[float, float]:
             entries += times * max(part[1] for part in inner)
         else:
             operations += sizes * _depth(equation)
-        entries += sizes
+        entries += 0 if _is_scaling(equation) else sizes
     return operations, entries
 
 
@@ -134,6 +135,12 @@ def _programs(values: dict[str, Any]) -> Iterator[Any]:
         for item in value if isinstance(value, tuple | list) else (value,):
             if hasattr(item, "eqns"):
                 yield item
+
+
+def _is_scaling(equation: Any) -> bool:
+    """Say whether an equation is a product with a number, which XLA makes a part of the next."""
+    shapes = [v.aval.shape for v in equation.invars]
+    return equation.primitive.name in ("mul", "div") and () in shapes
 
 
 def _depth(equation: Any) -> float:
@@ -151,7 +158,7 @@ def _depth(equation: Any) -> float:
 def jacobian_bytes(cost: Cost, side: int, trace: bool) -> float:
     """Return a bound on the bytes of temporaries of a tile by Jacobians."""
     k = cost.n_outputs
-    row = _COPIES * k * cost.n_params + 2 * (k + 1) * cost.entries
+    row = k * (_COPIES * cost.n_params + 2 * cost.constant) + 2 * (k + 1) * cost.entries
     result = 2 * side**2 * (1 if trace else k**2)
     return cost.itemsize * (side * row + result + cost.constant)
 
@@ -159,7 +166,7 @@ def jacobian_bytes(cost: Cost, side: int, trace: bool) -> float:
 def product_bytes(cost: Cost, side: int, together: int, trace: bool) -> float:
     """Return a bound on the bytes of temporaries of a tile by vector products."""
     k = cost.n_outputs
-    each = 2 * cost.n_params + (side + 1) * cost.entries
+    each = 2 * cost.n_params + 3 * cost.constant + (side + 1) * cost.entries
     result = 2 * side**2 * (1 if trace else k**2)
     return cost.itemsize * (together * each + side * cost.entries + result + cost.constant)
 

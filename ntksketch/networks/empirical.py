@@ -72,7 +72,8 @@ def empirical_ntk(
     MemoryError
         Before the start, if the result cannot fit, or not even one row fits the budget.
     TypeError, ValueError
-        If an argument is not as described, or the kernel is not finite.
+        If an argument is not as described, if a row's outputs change with another row, as those of
+        a batch normalisation do, or if the kernel is not finite.
 
     Notes
     -----
@@ -119,6 +120,7 @@ def empirical_ntk(
             "give fewer rows, or ask for blocks of rows (Y=...)" + ("" if trace else ", or trace"),
         )
         blocks = plan_blocks(cost, n, None if symmetric else p, strategy, trace, working_memory)
+        _require_rows_apart(f, params, X[0], columns[-1], float(np.finfo(dtype).eps))
         K = np.empty(shape, dtype)
         tile = _jacobian_tiles if blocks.strategy == JACOBIAN else _product_tiles
         tile(K, f, params, X, Y, blocks)
@@ -148,6 +150,29 @@ def _dtype_of(params: Any) -> np.dtype:
                 f"{jax.tree_util.keystr(path) or 'the top'}"
             )
     return np.result_type(*(leaf.dtype for _, leaf in leaves))
+
+
+def _require_rows_apart(
+    f: Callable[..., Any], params: Any, row: np.ndarray, other: np.ndarray, epsilon: float
+) -> None:
+    """Raise ValueError if the outputs of a row are others when another row is beside it."""
+    with_other, with_itself = (
+        np.asarray(_first_outputs(f, params, np.stack([row, beside])), np.float64)
+        for beside in (other, row)  # one program for both, so that rounding is the same
+    )
+    change = np.abs(with_other - with_itself).max()
+    lost = np.isfinite(with_other).all() and not np.isfinite(change)  # no variance, divided by
+    if lost or change > epsilon**0.5 * np.abs(with_itself).max():
+        raise ValueError(
+            "f must give each row's outputs without regard to the other rows, and those of the "
+            f"first row change by {change:.3g} with the row beside it: a batch normalisation, say, "
+            "must use fixed means and variances"
+        )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _first_outputs(f: Callable[..., Any], params: Any, X: jax.Array) -> jax.Array:
+    return f(params, X)[0]
 
 
 def _canonical(X: Any) -> np.ndarray:

@@ -23,7 +23,7 @@ def linearize(f: Callable[..., Any], params0: Any) -> Callable[..., Any]:
     f : callable
         ``f(params, ...)``, a function of parameters and anything else, written in JAX.
     params0 : pytree of array
-        The parameters about which it is expanded.
+        The parameters about which it is expanded; floating-point numbers, real or complex.
 
     Returns
     -------
@@ -34,6 +34,8 @@ def linearize(f: Callable[..., Any], params0: Any) -> Callable[..., Any]:
 
     Raises
     ------
+    TypeError
+        If `params0` hold integers or anything else that has no derivative.
     ValueError
         By the function returned, if its parameters are not of the shapes of `params0`.
 
@@ -50,6 +52,7 @@ def linearize(f: Callable[..., Any], params0: Any) -> Callable[..., Any]:
     >>> float(g(jnp.array(4.0), 1.0))  # 9 + 6 (4 - 3)
     15.0
     """
+    _require_floats(params0)
     shapes = _shapes(params0)
 
     def linearized(params: Any, *args: Any, **kwargs: Any) -> Any:
@@ -63,6 +66,17 @@ def linearize(f: Callable[..., Any], params0: Any) -> Callable[..., Any]:
         return jax.tree.map(lambda a, b: a + b, values, slopes)
 
     return linearized
+
+
+def _require_floats(params: Any) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+        if not jax.numpy.issubdtype(dtype, jax.numpy.inexact):
+            raise TypeError(
+                f"params0 must be floating-point numbers, got {dtype} at "
+                f"{jax.tree_util.keystr(path) or 'the top'}: what is not trained belongs into f, "
+                "or among its other arguments"
+            )
 
 
 def _shapes(params: Any) -> Any:

@@ -278,8 +278,8 @@ _TABLE: dict[str, tuple[type, dict[str, Any]]] = {
     "dynamics.SpectralFlow": (
         SpectralFlow,
         {
-            "eigenvalues": VECTOR64,
-            "basis": MATRIX64,
+            "spectrum": VECTOR64,
+            "vectors": MATRIX64,
             "loadings": MATRIX64,
             "energies": VECTOR64,
             "floor": float,

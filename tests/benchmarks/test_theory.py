@@ -192,6 +192,25 @@ def test_adam():
     np.testing.assert_allclose(state.params["w"][:, 0], expected, rtol=1e-4)
 
 
+def test_the_loss_of_a_network_is_the_one_that_gradient_flow_states():
+    """A linear network follows the flow of its kernel: the library says what its loss is."""
+    rng = np.random.default_rng(2)
+    X, w = rng.standard_normal((9, 3)), rng.standard_normal((3, 1))
+    y, times = np.sign(X[:, 0]), [0, 1, 5]
+    with networks.jax.enable_x64(True):
+        start = {"w": jnp.asarray(w)}
+    _, (outputs,) = networks.train(linear, start, X, y, 0.1, times, X)
+    flow = ntk.GradientFlow("linear", learning_rate=0.1).fit(X, y, f0=(X @ w)[:, 0])
+    found = networks.half_mean_square(outputs, y)
+    np.testing.assert_allclose(found, flow.training_loss(times), rtol=1e-12)
+    rows, settings = (X, X[:2]), {"depth": 1, "times": [1, 3]}
+    kernels = ntk.kernel(ntk.mlp(1), X), ntk.kernel(ntk.mlp(1), X[:2], X)
+    one = training._one_network(rows, y, kernels, 1e-9, 16, 0, settings)  # it hardly moves
+    start = networks.draw(1, 16, 3, 0, dtype=np.float64)
+    before = np.asarray(networks.function_of(1)(start, X))[:, 0]
+    np.testing.assert_allclose(one["loss"], ((before - y) ** 2).mean() / 2, rtol=1e-5)
+
+
 # ---------------------------------------------------------------------------------------------
 # Claims, table and figure
 # ---------------------------------------------------------------------------------------------
@@ -336,9 +355,20 @@ def test_the_table_and_the_figure_from_made_up_results(tmp_path):
     assert "| NTK, depth 1 | -2.990 | none |" in table
     assert "| digits | Laplace | 0.5 | 1.20% | 0.9950 | 0.9000 |" in table
     assert '| features, method="auto" | 98.80% | 100.00% | 0.9900 | 4.5% | 1.5 |' in table
+    assert "c of a grid from 0.5 to 1 of which" in table
+    assert "; for Laplace on digits, Gaussian on digits that is the smallest c of the grid" in table
+    assert "parities are not: they are in the standard parameterization, and Adam" in table
+    assert "network of width 16 in the standard parameterization, by Adam on batches of" in table
     assert "| 120 | 0.8 | 0.950 ± 0.010 | 0.020 ± 0.010 | 2 |" in table
     assert render(tmp_path / "theory.json")[2].stat().st_size > 0
     assert len([a for a in theory.plot(data).axes if a.axison]) == 8
+
+
+def test_a_grid_whose_ends_are_not_chosen_is_no_matter(tmp_path):
+    settings = theory.settings(True)
+    settings["experiments"]["regression"]["widths"] = [0.25, 0.5, 1.0]
+    table = theory_drawing.table(saved(tmp_path, settings, HOLDING))
+    assert "closest to the NTK of the training rows. Score" in table
 
 
 def test_the_table_of_nothing(tmp_path):

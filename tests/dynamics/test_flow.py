@@ -1,5 +1,7 @@
 """The closed form against integrated flows, explicit steps and least squares."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.linalg import LinAlgWarning
@@ -124,6 +126,22 @@ def test_a_penalty_stands_for_white_features():
     np.testing.assert_allclose(found.loss(times), expected.loss(times), rtol=1e-11)
     overwritten = flow_on_statistics(stats, overwrite=True)
     np.testing.assert_array_equal(overwritten.basis, found.basis)
+
+
+@pytest.mark.parametrize("penalty", [False, True])
+def test_the_gram_matrix_is_whole_whatever_counts(penalty):
+    Z, _, y, _ = problem(m=6)
+    Z[:, 5] *= 1e-3
+    square = np.random.default_rng(3).standard_normal((6, 6))
+    P = Penalty(square @ square.T + np.eye(6)) if penalty else None
+    stats = replace(statistics(Z, y), penalty=P)
+    stats.gram[2, 2] -= 2 * stats.gram[2, 2]  # no Gram matrix: one eigenvalue is negative
+    with pytest.warns(LinAlgWarning, match="the Gram matrix has negative eigenvalues"):
+        flow = flow_on_statistics(stats, cutoff=0.1)
+    assert 0 < flow.rank < 5
+    found = np.tril(flow.gram(stats.total_weight, P))
+    scale = np.abs(stats.gram).max()
+    np.testing.assert_allclose(found, np.tril(stats.gram), rtol=0, atol=1e-13 * scale)
 
 
 def test_invariances():

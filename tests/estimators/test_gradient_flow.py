@@ -218,6 +218,27 @@ def test_blocks_after_fit_are_added_to_its_rows(way):
     close(model.training_loss(TIMES), expected.training_loss(TIMES), 1e-10)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("dtype", "before", "after", "cutoff"),
+    [(float, 0.1, 1.0, 0.1), (np.float32, 1e-4, 2e-3, None)],
+)
+def test_directions_below_the_cutoff_may_count_with_more_rows(seed, dtype, before, after, cutoff):
+    draws = np.random.default_rng(seed)
+    rows = draws.standard_normal((60, 4)).astype(dtype)
+    rows[:, 3] *= np.where(np.arange(60) < 50, before, after)
+    targets = draws.standard_normal(60)
+    model = ntk.GradientFlow("linear", cutoff=cutoff).fit(rows[:50], targets[:50])
+    assert model.rank_ == 3
+    expected = ntk.GradientFlow("linear", cutoff=cutoff).fit(rows, targets)
+    model.partial_fit(rows[50:], targets[50:])
+    assert model.rank_ == expected.rank_ == 4
+    tolerance = 100 * float(np.finfo(dtype).eps)  # the sums of float32 are rounded block by block
+    np.testing.assert_allclose(model.eigenvalues_, expected.eigenvalues_, rtol=tolerance)
+    found, coef = model.predict(np.eye(4)), expected.predict(np.eye(4))
+    close(found, coef, tolerance * np.abs(coef).max())
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("single", [False, True])
 def test_dask(way, single):
@@ -438,7 +459,7 @@ def test_what_only_features_can_do():
     with pytest.raises(ValueError, match="f0 was not given with the blocks before"):
         model.partial_fit(X[9:], Y[9:], f0=F0[9:])
     with pytest.raises(ValueError, match="4 feature columns and 1 targets"):
-        model.partial_fit(X[9:], Y[9:, 0])
+        model.partial_fit(X[9:], Y[9:, :1])
     close(model.predict(NEW), flow("linear").fit(X[:9], Y[:9]).predict(NEW), 1e-9)
     with pytest.raises(SourceError, match="has no targets to learn from"):
         flow("linear").fit(open_source(X))

@@ -93,6 +93,40 @@ def test_a_fit_changes_nothing_that_it_was_given():
         np.testing.assert_array_equal(value, kept[name])
 
 
+ROWS = {  # what rows become, and what an error says of it
+    "exact": (ntk.mlp(1), None, "the exact kernel of rows"),
+    "drawn": (ntk.mlp(1), "nystroem", "features drawn for rows"),
+    "linear": ("linear", None, "rows as features"),
+}
+CHANGES = [(a, b) for a in ROWS for b in ("drawn", "linear") if a != b]
+
+
+@pytest.mark.parametrize(("before", "after"), CHANGES)
+def test_blocks_are_not_added_to_rows_of_another_kernel(before, after):
+    kernel, method, words = ROWS[before]
+    model = ntk.GradientFlow(kernel, method, 8, random_state=0).fit(X, Y)
+    expected = model.predict(NEW)
+    model.set_params(kernel=ROWS[after][0], method=ROWS[after][1])
+    with pytest.raises(ValueError, match=f"with another kernel, on {words}.*: call fit"):
+        model.partial_fit(X, Y)
+    np.testing.assert_array_equal(model.set_params(kernel=kernel).predict(NEW), expected)
+    model.set_params(method=method).fit(X[:30], Y[:30])
+    if before != "exact":
+        model.partial_fit(X[30:], Y[30:])
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+def test_the_first_block_decides_the_shape_of_predictions(shape):
+    y = Y[:, 0].reshape(shape)
+    model = ntk.GradientFlow("linear").partial_fit(X[:9], y[:9])
+    other = y.ravel() if y.ndim == 2 else y[:, None]
+    with pytest.raises(ValueError, match=r"y has shape \(41,.*targets before had shape \(n,"):
+        model.partial_fit(X[9:], other[9:])
+    expected = ntk.GradientFlow("linear").fit(X[:9], y[:9]).predict(NEW)
+    close(model.predict(NEW), expected, 1e-12)
+    assert model.partial_fit(X[9:], y[9:]).predict(NEW).shape == (7, *y.shape[1:])
+
+
 def test_sums_on_devices(monkeypatch):
     model = ntk.GradientFlow(ntk.mlp(1), ntk.RandomFeatures(), 24, random_state=0)
     expected = model.fit(X, Y, f0=1.0).predict(NEW, TIMES, f0=1.0)

@@ -155,6 +155,19 @@ def test_a_refused_block_changes_nothing():
     assert not hasattr(fresh, "coef_")
 
 
+@pytest.mark.parametrize("single", [False, True])
+def test_the_first_block_decides_the_shape_of_predictions(single):
+    Z, y, _ = problem()
+    y = y.reshape(len(Z), -1)[:, :1]
+    first, other = (y[:, 0], y) if single else (y, y[:, 0])
+    model = StreamingRidge(1.0).partial_fit(Z, first)
+    before = model.predict(Z)
+    with pytest.raises(ValueError, match=r"y has shape \(80.*the targets before had shape \(n,"):
+        model.partial_fit(Z, other)
+    np.testing.assert_array_equal(model.predict(Z), before)
+    assert model.partial_fit(Z, first).predict(Z).shape == first.shape
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_predictions_keep_the_dtype(dtype):
     Z, y, _ = problem()

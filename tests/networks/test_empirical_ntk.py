@@ -194,20 +194,51 @@ def test_double_precision_needs_no_flag_and_leaves_it_alone(rows):
 # ---------------------------------------------------------------------------------------------
 
 
+COMPUTED = {  # a matrix of the parameters, and their shapes
+    "low rank": (lambda p: p["U"] @ p["V"], {"U": (120, 4), "V": (4, 120)}),
+    "square": (lambda p: p["W"] @ p["W"], {"W": (120, 120)}),
+    "unit columns": (lambda p: p["W"] / jnp.linalg.norm(p["W"], axis=0), {"W": (120, 120)}),
+    "kronecker": (lambda p: jnp.kron(p["A"], p["B"]), {"A": (12, 12), "B": (10, 10)}),
+}
+
+
+def function_and_rows(name):
+    """Return a function, its parameters and 16 rows."""
+    if name not in COMPUTED:
+        architecture, X = NETWORKS[name][0], rows_for(name, 16, dtype=np.float32)
+        width = 128 if name == SHORT else 32
+        shape = {"input_shape": X.shape[1:], "n_outputs": 3}
+        params = ntk.init_network(architecture, jax.random.key(0), width, **shape)
+        return NetworkFunction(architecture), params, X
+    matrix, shapes = COMPUTED[name]
+    rng = np.random.default_rng(0)
+    params, read_out, X = (
+        jax.tree.map(lambda size: rng.standard_normal(size, np.float32), each, is_leaf=_is_shape)
+        for each in (shapes, (120, 3), (16, 120))
+    )
+    return lambda p, rows: jnp.tanh(rows @ matrix(p)) @ read_out, params, X
+
+
+def _is_shape(value):
+    return isinstance(value, tuple)
+
+
 @pytest.mark.parametrize("trace", [True, False])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize(
     "name",
-    [SHORT, *(pytest.param(n, marks=pytest.mark.slow) for n in ("cnn", "resnet", "rnn mean"))],
+    [
+        SHORT,
+        "low rank",
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("square", "unit columns", "kronecker", "cnn", "resnet", "rnn mean")
+        ),
+    ],
 )
 def test_blocks_take_no_more_memory_than_they_say(name, strategy, trace):
     """By what the compiler says that the programs of a tile take."""
-    architecture, X = NETWORKS[name][0], rows_for(name, 16, dtype=np.float32)
-    width = 128 if name == SHORT else 32
-    params = ntk.init_network(
-        architecture, jax.random.key(0), width, input_shape=X.shape[1:], n_outputs=3
-    )
-    f = NetworkFunction(architecture)
+    f, params, X = function_and_rows(name)
     cost = costs.cost_of(f, params, jax.ShapeDtypeStruct((1, *X.shape[1:]), X.dtype))
     if strategy == "jacobian":
         program = empirical.jacobian_block.lower(f, params, X)
@@ -393,6 +424,35 @@ def test_bad_arguments(f, params, options, error, message):
     options = {"X": np.ones((3, 4)), **options}
     with pytest.raises(error, match=message):
         ntk.empirical_ntk(f, params, options.pop("X"), **options)
+
+
+def batch_normalised(params, X):
+    return tiny(params, (X - X.mean(0)) / X.std(0))
+
+
+def attending(params, X):
+    return jax.nn.softmax(X @ X.T) @ tiny(params, X)
+
+
+@pytest.mark.parametrize("f", [batch_normalised, attending])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_functions_that_mix_rows_are_refused(f, dtype, rows):
+    X, Y = rows
+    for given in ((X, None), (X, Y), (X[:1], Y[:1])):
+        with pytest.raises(ValueError, match="without regard to the other rows, and those of the "):
+            ntk.empirical_ntk(f, tiny_params(2, dtype), *given)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_functions_of_which_little_but_rounding_is_left_mix_no_rows(dtype, rows):
+    """Networks that begin at zero, since they are less what they are at their start."""
+    start = tiny_params(2, dtype)
+
+    def centred(params, X):
+        return tiny(params, X) - tiny(start, X) * np.asarray(1 + 1e-7, dtype)
+
+    found = ntk.empirical_ntk(centred, start, rows[0])
+    np.testing.assert_allclose(found, ntk.empirical_ntk(tiny, start, rows[0]), rtol=1e-5)
 
 
 def test_results_that_cannot_fit():

@@ -71,3 +71,26 @@ def test_parameters_must_be_those_of_the_expansion():
     for wrong in (start[:-1], jax.tree.map(lambda a: a[:1], start)):
         with pytest.raises(ValueError, match="must have the structure of those of the expansion"):
             g(wrong, X)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (
+            {"w": np.ones(2), "n": np.arange(3)},
+            r"got int64 at \['n'\]: what is not trained belongs",
+        ),
+        ([jnp.ones(2), jnp.array([True])], r"got bool at \[1\]"),
+        (3, "got int64 at the top"),
+        (jax.random.key(0), "got key<fry> at the top"),
+    ],
+)
+def test_parameters_that_have_no_derivative_are_refused(params, message):
+    with pytest.raises(TypeError, match=message):
+        ntk.linearize(lambda p, X: X, params)
+
+
+@pytest.mark.parametrize("start", [2.0, 2 + 1j, np.float64(2), jnp.asarray(2, jnp.bfloat16)])
+def test_numbers_of_every_precision_have_derivatives(start):
+    g = ntk.linearize(lambda w, x: w**2 * x, start)
+    assert complex(g(start + 1, 3.0)) == complex(3 * (start**2 + 2 * start))
