@@ -108,6 +108,7 @@ def _frontier(results: dict[str, Any]) -> list[str]:
         ("Seconds", frontier.seconds),
     ):
         parts += [f"## {what}", frontier.explanation(what), frontier.by_data(found, value)]
+    parts += ["## What was measured", frontier.COVERAGE, frontier.coverage(found)]
     parts += ["## How errors fall with m", _SLOPES, _slopes(found)]
     reached = measurements(results, what="reach")
     if reached:
