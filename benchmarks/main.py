@@ -106,7 +106,11 @@ def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
     accumulate = n * m**2 * 2 / 1.2e11 + n / ridge.BLOCK_ROWS * m**2 * 1.5e-9
     factorise = 3e-10 * m**3 if m <= 1024 else 8 * (m**3 / 3 / 4.5e10 + m**2 * 3e-8)
     factorise *= 1 if n > 4 * m else 2
-    return (8 if configuration["method"] == "rbf" else 6) + featurise + accumulate + factorise
+    choice = 0.0
+    if configuration["method"] == "rbf":  # some seven widths
+        few = min(m, settings["gamma_components"])
+        choice = 2 + 7 * n * few * (2 * d / 9e10 + 4e-9 + 2 * few / 1.2e11)
+    return 6 + choice + featurise + accumulate + factorise
 
 
 def measure(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

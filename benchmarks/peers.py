@@ -107,17 +107,22 @@ def choose_gamma(
     while pending:
         scores |= {factor: score(part, factor * scale) for factor in pending}
         pending = beyond(scores)
-    best = max(scores, key=lambda factor: scores[factor])
+    best = _best(scores)
     tried = [{"gamma": f * scale, "score": scores[f]} for f in sorted(scores)]
     return best * scale, tried
 
 
 def beyond(scores: dict[float, float]) -> list[float]:
     """Return the factor beyond the edge that is best, if one is and not too many were tried."""
-    best = max(scores, key=lambda factor: scores[factor])
+    best = _best(scores)
     if len(scores) >= _MOST_TRIED or min(scores) < best < max(scores):
         return []
     return [best / 2 if best == min(scores) else best * 2]
+
+
+def _best(scores: dict[float, float]) -> float:
+    """Return the factor of the highest score, the smallest of equals."""
+    return max(sorted(scores), key=lambda factor: scores[factor])
 
 
 def measure(data: Dataset, make: Callable[[], Any]) -> dict[str, float]:
