@@ -16,6 +16,7 @@ A benchmark is a module with
 NAMES = (  # the shortest first
     "imports",
     "sparse",
+    "sparse_quality",
     "pixels",
     "theory",
     "speed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from benchmarks import frontier_drawing, frontier_estimators, peers, ridge
@@ -18,8 +19,10 @@ from benchmarks.timing import Stages
 
 table, plot = frontier_drawing.table, frontier_drawing.plot
 
-METHODS = (*LIBRARY, SKLEARN_NTK, *PEERS)
+SOMETIMES = ("nystroem-leverage", "resampled")  # measured on few data sets
+METHODS = (*(name for name in LIBRARY if name not in SOMETIMES), SKLEARN_NTK, *PEERS)
 MAIN = ("random-features", "ntkrf", "polynomial-sketch", "gegenbauer", "nystroem")
+WITHOUT_LANDMARKS = MAIN[:4]  # may have more columns than there are rows
 _SIZES = {  # rows to train on, rows to test on, columns: for the estimates of time
     "digits": (1438, 359, 64),
     "mnist": (60000, 10000, 784),
@@ -33,6 +36,7 @@ _COSTS = {  # of a row's features, in matrix products of d + m/8 by m
     "polynomial-sketch": 4.0,
     "count-sketch": 4.0,
     "gradient": 4.0,
+    "resampled": 4.0,
 }
 
 
@@ -57,6 +61,13 @@ GROUPS: dict[str, list[dict[str, Any]]] = {
         _group(["protein"], MAIN, 1024, 2),
         _group(["mnist", "protein"], (*MAIN, "gradient"), 4096, 2),
         _group(["mnist"], ["gegenbauer", "nystroem"], 8192, 2),
+        _group(["mnist", "protein"], SOMETIMES, 2048, 2),
+        _group(["digits"], SOMETIMES, 512, 2),
+        _group(["mnist"], ["ntksketch-2", "ntksketch-8"], 2048, 1),
+        _group(["mnist"], ["ntksketch-2", "ntksketch-8"], 2048, 4),
+        *(_group(["california"], MAIN, m, 2) for m in (256, 512, 1024)),
+        _group(["digits"], MAIN, 256, 2),
+        *(_group(["digits"], WITHOUT_LANDMARKS, m, 2) for m in (1024, 2048)),
     ],
     "short": [
         _group(["digits"], METHODS, 128, 2),
@@ -76,11 +87,10 @@ def settings(short: bool) -> dict[str, Any]:
         "error_rows": 2000,
         "error_seeds": 3,
         "error_seeds_above_2048": 1,
-        "gamma_rows": 4000,
-        "gamma_components": 1024,
         "gammas": peers.GAMMAS,
-        "estimator_depths": [1, 2, 3, 4],
-        "estimator_input_biases": [0.0, 1.0],
+        "estimator_kinds": ["ntk", "nngp"],
+        "estimator_depths": [1, 2, 3],
+        "estimator_input_biases": [0.0, 0.5, 1.0],
         "estimator_method": "default",
         "choice_components": 2048,
         "reach_data": "mnist",
@@ -94,10 +104,9 @@ def settings(short: bool) -> dict[str, Any]:
         "max_test": 100,
         "error_rows": 150,
         "error_seeds": 2,
-        "gamma_rows": 200,
-        "gamma_components": 64,
-        "gammas": [0.5, 2.0],
+        "gammas": [0.5, 1, 2],
         "estimator_depths": [1, 2],
+        "estimator_input_biases": [0.0, 1.0],
         "choice_components": 64,
         "reach_data": "digits",
         "reach_components": [64, 128],
@@ -120,14 +129,14 @@ def _members(group: dict[str, Any]) -> list[dict[str, Any]]:
     m = group["n_components"]
     if "estimator" in group:
         return [
-            {"key": f"estimator {d} {m}", "what": "estimator", "data": d, "n_components": m}
+            {"key": f"default {d} {m}", "what": "estimator", "data": d, "n_components": m}
             for d in group["estimator"]
         ]
     found = []
     for data in group["data"]:
         for method in group["methods"]:
             depth = group["depth"] if approximates_ntk(method) else None
-            key = f"{method} {data} {depth} {m}"
+            key = " ".join(str(part) for part in (method, data, depth, m) if part is not None)
             about = {"key": key, "what": "features", "data": data, "method": method}
             found.append({**about, "depth": depth, "n_components": m})
     return found
@@ -144,7 +153,9 @@ def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
     n, n_test, d = _rows(configuration["data"], settings)
     if what == "estimator":
         small = settings["choice_components"]
-        choices = len(settings["estimator_depths"]) * len(settings["estimator_input_biases"])
+        choices = math.prod(
+            len(settings[f"estimator_{what}"]) for what in ("kinds", "depths", "input_biases")
+        )
         return 15 + choices * _ridge(n, d, small) + 2 * _ridge(n, d, m) + n * m**2 * 1e-11
     method, depth = configuration["method"], configuration["depth"] or 1
     seeds = _seeds(configuration, settings) * (2 if configuration["data"] == "mnist" else 1)
@@ -152,12 +163,15 @@ def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
     if method in _COSTS or method.startswith(("random", "ntkrf")):
         featurise *= (1 + depth) / 3
     seconds = 3.5 + n * d * 3e-8 + featurise + _ridge(n, 0, m)
+    if method in PEERS:  # five widths and more, in float64, two more products of the rows
+        seconds += 7 * (n * m * (2 * d + 4 * m) / 4.5e10 + 4e-10 * m**3)
     if "nystroem" in method:
-        seconds += (n + n_test) * m**2 * 2 / 9e10
+        times = 14 if method in PEERS else 1  # in float64
+        seconds += times * (n + n_test) * m**2 * 2 / 9e10
         seconds += (1 + seeds) * m**3 * (8e-10 if method.startswith(("sk", "rbf")) else 5e-11)
     checked = min(n // 2, settings["error_rows"]) / 2000
     errors = checked**2 * (3.0 + seeds * (0.5 + m / 4096))
-    return seconds + (5 * n / (n + 4000) if method in PEERS else errors)
+    return seconds + (0 if method in PEERS else errors)
 
 
 def _product(d: int, m: int) -> float:
@@ -204,15 +218,36 @@ def _measure_features(
     data: Dataset, configuration: dict[str, Any], settings: dict[str, Any]
 ) -> dict[str, Any]:
     method, m = configuration["method"], configuration["n_components"]
-    stages, extra = Stages(), {}
     if method in PEERS:
-        with stages("choose gamma"):
-            extra["gamma"] = peers.choose_gamma(data, m, settings, PEERS[method][1])
-    outcome = ridge.measure_features(
-        lambda: draw(method, configuration["depth"], m, 0, data.X_train, extra.get("gamma")), data
+        return _measure_peer(data, method, m, settings["gammas"])
+    return ridge.measure_features(
+        lambda: draw(method, configuration["depth"], m, 0, data.X_train), data
     )
-    outcome["seconds"] = {**stages, **outcome["seconds"]}
-    return extra | outcome
+
+
+def _measure_peer(
+    data: Dataset, method: str, n_components: int, factors: list[float]
+) -> dict[str, Any]:
+    """Measure features of another kernel, its width chosen by RidgeCV on held-out training rows.
+
+    Scores are RidgeCV's on float64 rows; times, memory and "same ridge" are those of float32 rows
+    and the ridge that the library's features have.
+    """
+    make, stages = PEERS[method][1], Stages()
+    with stages("choose gamma"):
+        gamma, tried = peers.choose_gamma(
+            data,
+            factors,
+            lambda part, gamma: peers.measure(part, lambda: make(gamma, n_components, 0))["score"],
+        )
+    same = ridge.measure_features(
+        lambda: draw(method, 0, n_components, 0, data.X_train, gamma), data
+    )
+    with stages("RidgeCV"):
+        own = peers.measure(data, lambda: make(gamma, n_components, 0))
+    seconds = {**stages, **same.pop("seconds")}
+    kept = {name: same.pop(name) for name in ("features", "peak_memory")}
+    return kept | own | {"gamma": gamma, "held_out": tried, "seconds": seconds, "same_ridge": same}
 
 
 def _errors(

@@ -29,6 +29,7 @@ def table(results: dict[str, Any]) -> str:
     reached = measurements(results, what="reach")
     if reached:
         parts += ["## Time to reach a kernel error", reach_text(results), reach_table(reached)]
+    parts += ["## What was measured", COVERAGE, coverage(found)]
     parts += ["## Choices", _choices(results["settings"]), "## Everything", _everything(found)]
     return "\n\n".join(parts)
 
@@ -37,16 +38,42 @@ _EXPLAINED = {
     "Kernel error": "Relative Frobenius error of the kernel matrix of training rows that the "
     "features were not fitted to; the best of a column in bold.",
     "Score": "Accuracy (digits, MNIST) or R² on test rows; the same ridge for every method, its "
-    "penalty chosen on the training rows. The last three are features of other kernels.",
+    "penalty chosen on the training rows. The last three are features of other kernels: they have "
+    "scikit-learn's RidgeCV, and the width of the kernel is chosen on held-out training rows.",
     "Seconds": "Set-up (compilation included) and features of all training rows, in seconds.",
 }
 ESTIMATORS = (
-    "Depth, bias at the input and penalty are chosen on training rows; MNIST has rows of unit "
-    "norm. The pass makes "
+    'Kernel (of the trained network or of the last layer alone, `kind="nngp"`), depth, bias at '
+    "the input and penalty are chosen on training rows, by the score on a sixth of them; MNIST has "
+    "rows of unit norm. scikit-learn's features have RidgeCV, and gamma chosen on the same rows at "
+    "the same m. The pass makes "
     "features and adds up their statistics; the bare Gram matrix is float32, one triangle, by "
     "blocks, of as many rows and columns. Stages marked * are those of the same steps done "
     "one after the other, where the estimator does not tell its own."
 )
+
+
+COVERAGE = (
+    "The combinations of data set, depth and m that were measured, and for how many of the "
+    "methods. All others were not: what is not here is not known, and the comparisons at one size "
+    "say nothing of other sizes or depths. Features of other kernels have no depth; they count at "
+    "depth 2, beside which they are compared."
+)
+
+
+def coverage(found: list[dict[str, Any]]) -> str:
+    """Return a table of the combinations measured, with the methods where they are few."""
+    methods: dict[tuple[int, int, int], list[str]] = {}
+    for m in found:
+        place = list(TITLES).index(m["data"]), m["depth"] or 2, m["n_components"]
+        methods.setdefault(place, []).append(LABELS[m["method"]])
+    rows = [
+        (list(TITLES.values())[data], depth, f"{m:,}", len(names), "; ".join(sorted(names)))
+        for (data, depth, m), names in sorted(methods.items())
+    ]
+    everything = max((row[3] for row in rows), default=0)
+    few = [(*row[:4], row[4] if row[3] < everything / 2 else "") for row in rows]
+    return markdown_table(("data", "depth", "m", "number of methods", "which, if few"), few)
 
 
 def explanation(what: str) -> str:
@@ -132,6 +159,7 @@ def estimator_table(found: list[dict[str, Any]], features: list[dict[str, Any]])
             (
                 TITLES[m["data"]],
                 f"{m['n_components']:,}",
+                m["kind"].upper(),
                 m["depth"],
                 number(m["input_bias_std"]),
                 f"{m['score']:.4f}",
@@ -143,8 +171,8 @@ def estimator_table(found: list[dict[str, Any]], features: list[dict[str, Any]])
                 mebibytes(m["peak_memory"]),
             )
         )
-    header = ("data", "m", "depth", "input bias", "accuracy or R²", "scikit-learn Nystroem, RBF")
-    header += ("fit, s",)
+    header = ("data", "m", "kernel", "depth", "input bias", "accuracy or R²")
+    header += ("scikit-learn Nystroem, RBF", "fit, s")
     header += ("set-up, s", "pass, s", "factorise, s", "bare Gram, s", "pass / Gram")
     return markdown_table((*header, "peak memory, MiB"), rows)
 
@@ -209,8 +237,12 @@ def _choices(s: dict[str, Any]) -> str:
             "* scikit-learn's Nystroem with the exact NTK gets kernels that ntksketch computed "
             "block by block, since it calls a kernel function once for every pair of rows: the "
             "landmarks' in float64, the rest in float32.",
-            "* The width of the kernel of the scikit-learn features is chosen on training rows "
-            f"held out, at {s['gamma_components']:,} components or fewer.",
+            "* scikit-learn's features of other kernels are fitted to float64 rows and scored by "
+            "its RidgeCV (leave-one-out errors, the same grid of penalties; all penalties share a "
+            "matrix product, which gives the same numbers sooner). The width of their kernels is "
+            "chosen on the sixth of the training rows on which the default chooses its network, at "
+            "as many components, and the grid goes on while the best is at its edge. Their times "
+            "are those of float32 rows.",
             "* Times are single runs after a warm-up, but set-up includes compilation; memory is "
             "the peak above that before the run, in a process of its own, compiled code included.",
         ]

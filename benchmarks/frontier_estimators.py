@@ -11,7 +11,7 @@ from scipy.linalg import get_blas_funcs
 
 import ntksketch as ntk
 from benchmarks import ridge
-from benchmarks.datasets import Dataset, load, normalised
+from benchmarks.datasets import Dataset, held_out, load, normalised
 from benchmarks.errors import Yardstick, apart, summary
 from benchmarks.methods import draw, library_method
 from benchmarks.timing import Stages, peak_memory, seconds_of
@@ -29,8 +29,8 @@ def estimator(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[s
     if data.task == "classification":
         data = normalised(data)
     m, method = configuration["n_components"], library_method(settings["estimator_method"])
-    best, held_out = choose_network(data, min(m, settings["choice_components"]), method, settings)
-    features = ntk.NTKFeatures(ntk.mlp(**best), method, m, random_state=0)
+    best, tried = choose_network(data, min(m, settings["choice_components"]), method, settings)
+    features = ntk.NTKFeatures(architecture_of(best), method, m, kind=best["kind"], random_state=0)
     outcome = ridge.measure_features(lambda: features.fit(data.X_train), data)
     outcome["by_parts"] = outcome.pop("seconds")
     model = _model(data, best, method, m)
@@ -43,7 +43,7 @@ def estimator(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[s
         **outcome,
         **_score(model, data),
         **best,
-        "held_out": held_out,
+        "held_out": tried,
         "n_train": rows,
         "n_test": len(data.X_test),
         "source": data.source,
@@ -55,8 +55,14 @@ def estimator(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[s
 
 
 def _model(data: Dataset, network: dict[str, Any], method: Any, n_components: int) -> Any:
-    kind = ntk.NTKClassifier if data.task == "classification" else ntk.NTKRegressor
-    return kind(ntk.mlp(**network), method, n_components, random_state=0)
+    model = ntk.NTKClassifier if data.task == "classification" else ntk.NTKRegressor
+    architecture, kind = architecture_of(network), network["kind"]
+    return model(architecture, method, n_components, kind=kind, random_state=0)
+
+
+def architecture_of(network: dict[str, Any]) -> Any:
+    """Return the network that was chosen."""
+    return ntk.mlp(network["depth"], input_bias_std=network["input_bias_std"])
 
 
 def _score(model: Any, data: Dataset) -> dict[str, float]:
@@ -69,23 +75,23 @@ def _score(model: Any, data: Dataset) -> dict[str, float]:
 def choose_network(
     data: Dataset, n_components: int, method: Any, settings: dict[str, Any]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return depth and input bias of the best score on a sixth of the training rows, and all.
+    """Return kernel, depth and input bias of the best score on held-out training rows, and all.
 
     Biases are given in root mean square norms of the training rows.
     """
-    held_out = np.zeros(len(data.X_train), bool)
-    held_out[np.random.default_rng(3).permutation(len(held_out))[: len(held_out) // 6]] = True
-    X, y = data.X_train, data.y_train
+    part, tried = held_out(data), []
+    X = data.X_train
     norm = float(np.sqrt(np.einsum("ij,ij->", X, X, dtype=np.float64) / len(X)))
-    tried = []
-    for depth, bias in itertools.product(
-        settings["estimator_depths"], settings["estimator_input_biases"]
+    for kind, depth, bias in itertools.product(
+        settings["estimator_kinds"],
+        settings["estimator_depths"],
+        settings["estimator_input_biases"],
     ):
-        network = {"depth": depth, "input_bias_std": round(bias * norm, 3)}
-        model = _model(data, network, method, n_components).fit(X[~held_out], y[~held_out])
-        tried.append({**network, "score": float(model.score(X[held_out], y[held_out]))})
+        network = {"kind": kind, "depth": depth, "input_bias_std": round(bias * norm, 3)}
+        model = _model(part, network, method, n_components).fit(part.X_train, part.y_train)
+        tried.append({**network, "score": float(model.score(part.X_test, part.y_test))})
     best = max(tried, key=lambda candidate: candidate["score"])
-    return {name: best[name] for name in ("depth", "input_bias_std")}, tried
+    return {name: best[name] for name in ("kind", "depth", "input_bias_std")}, tried
 
 
 def bare_gram(block: NDArray[np.float32], n_rows: int) -> NDArray[np.float32]:

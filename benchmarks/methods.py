@@ -22,6 +22,8 @@ LIBRARY: dict[str, tuple[str, str, dict[str, Any]]] = {  # label, class or class
     "nystroem": ("Nyström, uniform", "Nystroem", {"landmarks": "uniform"}),
     "nystroem-rpcholesky": ("Nyström, RPCholesky", "Nystroem", {"landmarks": "rpcholesky"}),
     "nystroem-kmeans": ("Nyström, k-means", "Nystroem", {"landmarks": "kmeans"}),
+    "nystroem-leverage": ("Nyström, leverage scores", "Nystroem", {"landmarks": "leverage"}),
+    "resampled": ("random features, resampled", "Resampled", {}),
     "gradient": ("gradients, width 1,024", "GradientFeatures", {"width": 1024}),
     "gradrf": ("GradRF, as published", "GradientFeatures.published", {}),
 }
@@ -50,6 +52,8 @@ COLOURS = {
     "nystroem": "#333333",
     "nystroem-rpcholesky": "#777777",
     "nystroem-kmeans": "#aaaaaa",
+    "nystroem-leverage": "#555577",
+    "resampled": "#6fb0dd",
     "gradient": "#6b4f2a",
     "gradrf": "#b59a6f",
     SKLEARN_NTK: "#c2a01e",

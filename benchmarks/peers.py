@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import ntksketch as ntk
-from benchmarks.datasets import Dataset, some_rows
-from benchmarks.ridge import fit_ridge, predict
-from benchmarks.timing import Stages
+from benchmarks.datasets import Dataset, held_out, some_rows
+from benchmarks.leave_one_out import LeaveOneOutRidge
 
-GAMMAS = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)  # times 1 / (median squared distance)
+GAMMAS = (1 / 4, 1 / 2, 1, 2, 4)  # to begin with, times 1 / (median squared distance)
+_MOST_TRIED = 12
+_ROWS_OF_DISTANCES = 1000
 
 
 def rbf_sampler(gamma: Any, n_components: int, seed: int) -> Any:
@@ -79,23 +80,58 @@ class NTKNystroem:
 
 
 def choose_gamma(
-    data: Dataset,
-    n_components: int,
-    settings: dict[str, Any],
-    make: Callable[[float, int, int], Any],
-) -> float:
-    """Choose the kernel's width on hold-out training rows, at few components."""
-    rows = some_rows(len(data.X_train), settings["gamma_rows"], seed=1)
-    X, Y = data.X_train[rows], data.targets[rows]
-    scale = 1 / median_squared_distance(X[:1000])
-    n_fit, errors = len(X) * 3 // 4, []
-    m = min(n_components, settings["gamma_components"])
-    for factor in settings["gammas"]:
-        features = make(factor * scale, m, 0).fit(X)
-        model = fit_ridge(features.transform, X[:n_fit], Y[:n_fit], Stages())
-        prediction = predict(model, features.transform, X[n_fit:])
-        errors.append(float(np.mean((prediction - Y[n_fit:]) ** 2)))
-    return float(settings["gammas"][int(np.argmin(errors))] * scale)
+    data: Dataset, factors: Iterable[float], score: Callable[[Dataset, float], float]
+) -> tuple[float, list[dict[str, float]]]:
+    """Choose the kernel's width by the score on the held-out training rows.
+
+    Parameters
+    ----------
+    data : Dataset
+    factors : iterable of float
+        Widths to begin with, in units of 1 / (median squared distance); doubled or halved beyond
+        them for as long as the best is at an edge.
+    score : callable
+        Fits to the training rows of a data set with a width, and scores on its test rows.
+
+    Returns
+    -------
+    float
+        The width.
+    list of dict
+        "gamma" and "score" of all that were tried, by width.
+    """
+    part, sample = held_out(data), some_rows(len(data.X_train), _ROWS_OF_DISTANCES, seed=1)
+    scale = 1 / median_squared_distance(data.X_train[sample])
+    scores: dict[float, float] = {}
+    pending = list(factors)
+    while pending:
+        scores |= {factor: score(part, factor * scale) for factor in pending}
+        pending = beyond(scores)
+    best = _best(scores)
+    tried = [{"gamma": f * scale, "score": scores[f]} for f in sorted(scores)]
+    return best * scale, tried
+
+
+def beyond(scores: dict[float, float]) -> list[float]:
+    """Return the factor beyond the edge that is best, if one is and not too many were tried."""
+    best = _best(scores)
+    if len(scores) >= _MOST_TRIED or min(scores) < best < max(scores):
+        return []
+    return [best / 2 if best == min(scores) else best * 2]
+
+
+def _best(scores: dict[float, float]) -> float:
+    """Return the factor of the highest score, the smallest of equals."""
+    return max(sorted(scores), key=lambda factor: scores[factor])
+
+
+def measure(data: Dataset, make: Callable[[], Any]) -> dict[str, float]:
+    """Return scores and penalty of RidgeCV on features of float64 rows, scikit-learn's default."""
+    X = data.X_train.astype(np.float64)
+    features = make().fit(X)
+    model = LeaveOneOutRidge(features.transform(X), data.targets)
+    prediction = model.predict(features.transform(data.X_test.astype(np.float64)))
+    return data.scores(prediction) | {"alpha": model.alpha}
 
 
 def median_squared_distance(X: NDArray) -> float:

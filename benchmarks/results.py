@@ -76,6 +76,10 @@ class Results:
         """Return the keys that are measured."""
         return {m["key"] for m in self.data["measurements"] if "error" not in m}
 
+    def keep(self, keys: set[str]) -> None:
+        """Forget measurements of other keys: what is measured in another way has another key."""
+        self.data["measurements"] = [m for m in self.data["measurements"] if m["key"] in keys]
+
     def add(self, configuration: dict[str, Any], outcome: dict[str, Any], seconds: float) -> None:
         """Add the outcome of a configuration, and save."""
         about = {

@@ -26,6 +26,7 @@ def run(name: str, path: Path, *, short: bool, resume: bool = False, only: str =
     settings = benchmark.settings(short)
     results = Results(path, name, settings, resume)
     wanted = benchmark.configurations(settings)
+    results.keep({c["key"] for c in wanted})
     done = results.done()
     asked = [c for c in wanted if only.startswith(LONG) or not c["key"].startswith(LONG)]
     pending = [c for c in asked if c["key"] not in done and only in c["key"]]

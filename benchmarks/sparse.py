@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from benchmarks.methods import COLOURS, LABELS, LIBRARY, draw
 from benchmarks.rendering import markdown_table, measurements, mebibytes, number
@@ -107,13 +108,21 @@ def text_like(n_rows: int, n_columns: int, entries: int, seed: int) -> Any:
     -------
     csr_array of shape (n_rows, n_columns), float32
     """
-    rng = np.random.default_rng(seed)
-    vocabulary = 10 * n_columns
-    ranks = np.exp(rng.random(n_rows * entries) * np.log(vocabulary)).astype(np.uint64)
-    hashed = ranks * np.uint64(0x9E3779B97F4A7C15)  # wraps: Knuth's multiplicative hash
+    ranks = zipf_ranks(np.random.default_rng(seed), n_rows * entries, 10 * n_columns)
+    return hashed_rows(ranks, n_rows, n_columns)
+
+
+def zipf_ranks(rng: np.random.Generator, n_words: int, vocabulary: int) -> NDArray[np.uint64]:
+    """Return words by rank, their frequencies by Zipf's law."""
+    return np.exp(rng.random(n_words) * np.log(vocabulary)).astype(np.uint64)
+
+
+def hashed_rows(words: NDArray[np.uint64], n_rows: int, n_columns: int) -> Any:
+    """Return rows of hashed words, as many words each: signs by the hash, unit norm."""
+    hashed = words * np.uint64(0x9E3779B97F4A7C15)  # wraps: Knuth's multiplicative hash
     columns = ((hashed >> np.uint64(33)) % np.uint64(n_columns)).astype(np.int32)
     signs = np.where(hashed >> np.uint64(32) & np.uint64(1), 1.0, -1.0).astype(np.float32)
-    rows = np.repeat(np.arange(n_rows, dtype=np.int32), entries)
+    rows = np.repeat(np.arange(n_rows, dtype=np.int32), len(words) // n_rows)
     X = sp.csr_array((signs, (rows, columns)), shape=(n_rows, n_columns))
     X.sum_duplicates()
     X.eliminate_zeros()

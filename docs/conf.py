@@ -18,6 +18,7 @@ BENCHMARKS = (
     "uci",
     "ucr",
     "sparse",
+    "sparse_quality",
     "speed",
     "scale",
     "mesh",

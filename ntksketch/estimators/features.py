@@ -47,8 +47,8 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     method : str or method, default="auto"
         How the kernel is approximated: "nystroem", "gegenbauer", "polynomial-sketch",
         "random-features", or an instance such as ``ntksketch.Nystroem(landmarks="uniform")``.
-        "auto" takes Nystroem features with k-means landmarks, and polynomial sketches of sparse
-        rows with more than 10,000 columns.
+        "auto" takes Nystroem features with k-means landmarks, and with random rows as landmarks
+        for sparse rows of more than 10,000 columns.
     n_components : int, default=1024
         Number of columns of the features.
     kind : {"ntk", "nngp"}, default="ntk"

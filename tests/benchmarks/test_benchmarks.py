@@ -17,6 +17,7 @@ from benchmarks import (
     runner,
     scale,
     sparse,
+    sparse_quality,
     speed,
     uci,
 )
@@ -161,6 +162,15 @@ def test_resume_refuses_other_settings(tmp_path):
         results.Results(path, "speed", {"rounds": 2}, resume=True)
 
 
+def test_measurements_of_keys_that_are_gone_are_forgotten(tmp_path):
+    path = tmp_path / "speed.json"
+    kept = results.Results(path, "speed", {}, resume=False)
+    for key in ("old", "new"):
+        kept.add({"key": key}, {}, 0.0)
+    kept.keep({"new", "next"})
+    assert kept.done() == {"new"}
+
+
 def test_resume_measures_what_is_missing_or_failed(tmp_path, monkeypatch):
     asked, broken = [], {"kernel depth 3"}
 
@@ -296,7 +306,7 @@ def test_synthetic_rows_do_not_depend_on_how_many_there_are(monkeypatch):
 
 def test_main(tmp_path):
     settings = main.settings(True) | {"gammas": [0.5, 2.0]}
-    keys = {"default digits 1 128", "rbf digits None 128", "exact digits 1"}
+    keys = {"default digits 1 128", "rbf digits 128", "exact digits 1"}
     data = saved(tmp_path / "main.json", main, settings, keys)
     rows = rows_of(main.table(data))  # the comparison has one row
     assert [row[2] for row in rows[1:]] == ["exact", "random features", "RBF features"]
@@ -304,7 +314,7 @@ def test_main(tmp_path):
     assert render(tmp_path / "main.json")[2].stat().st_size > 0
 
 
-@pytest.mark.parametrize("module", [imports, sparse, speed, uci, main, frontier])
+@pytest.mark.parametrize("module", [imports, sparse, sparse_quality, speed, uci, main, frontier])
 def test_full_configurations_have_distinct_keys_and_estimates(module):
     settings = module.settings(False)
     configurations = module.configurations(settings)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import sparse, uci, uci_drawing, which_method
+from benchmarks import sparse, sparse_quality, uci, uci_drawing, which_method
 from benchmarks.datasets import VARIABLE, load_folds
 from benchmarks.rendering import render
 from benchmarks.results import Results
@@ -118,3 +118,63 @@ def test_the_page_needs_no_more_than_one_benchmark(tmp_path):
     page = path.read_text()
     assert "NTK is +25.00 ± 0.00 points from random forest" in page
     assert "| not measured |" in page
+
+
+# ---------------------------------------------------------------------------------------------
+# Error and score of sparse rows
+# ---------------------------------------------------------------------------------------------
+
+
+def test_topics_are_in_the_rows():
+    X, topics = sparse_quality.rows_with_topics(400, 500, 60, 3, seed=0)
+    again, _ = sparse_quality.rows_with_topics(400, 500, 60, 3, seed=0)
+    np.testing.assert_array_equal(X.toarray(), again.toarray())
+    np.testing.assert_allclose(X.multiply(X).sum(axis=1), 1, rtol=1e-5)
+    assert set(topics) == {0, 1, 2}
+    X = X.toarray()
+    centres = np.stack([X[:300][topics[:300] == t].mean(axis=0) for t in range(3)])
+    nearest = (X[300:] @ centres.T - np.square(centres).sum(axis=1) / 2).argmax(axis=1)
+    by_chance, error = 1 / 3, np.sqrt(2 / 9 / 100)
+    assert np.mean(nearest == topics[300:]) > by_chance + 4 * error
+
+
+def test_errors_whole_and_off_the_diagonal():
+    K = np.array([[2.0, 1.0], [1.0, 2.0]])
+    exact = np.linalg.cholesky(K)
+    found = sparse_quality.errors(exact, K)
+    assert max(found.values()) < 1e-12
+    found = sparse_quality.errors(np.eye(2), K)  # everywhere 1 too small
+    assert found["kernel_error"] == pytest.approx(2 / 10**0.5)
+    assert found["kernel_error_off"] == pytest.approx(1)
+
+
+def test_scores_by_their_definitions():
+    known = np.column_stack([sparse_quality.one_hot(np.array([0, 1, 1])), [1.0, 2.0, 3.0]])
+    found = sparse_quality.scores(lambda y: y, known, known)
+    assert found == {"accuracy": 1.0, "r2": 1.0}
+    mean = sparse_quality.scores(lambda y: np.tile(y.mean(axis=0), (3, 1)), known, known)
+    assert mean == {"accuracy": pytest.approx(2 / 3), "r2": pytest.approx(0)}
+
+
+def test_sparse_quality(tmp_path):
+    settings = sparse_quality.settings(True) | {"columns": [500], "depth": 1}
+    chosen = [
+        c
+        for c in sparse_quality.configurations(settings)
+        if c["method"] in ("exact", "nystroem", "random-features")
+    ]
+    data = saved(
+        tmp_path,
+        sparse_quality,
+        settings,
+        [(c, sparse_quality.measure(c, settings)) for c in chosen],
+    )
+    exact, *others = data["measurements"]
+    assert exact["accuracy"] > 0.5
+    assert all(0 < m["kernel_error_off"] < 1.5 and m["r2"] < 1 for m in others)
+    rows = sparse_quality.comparison(data).splitlines()[2:]
+    labels = [row.split(" | ")[2] for row in rows]
+    assert labels == ["exact NTK", "Nyström, uniform", "random features"]
+    assert render(tmp_path / "sparse_quality.json")[2].stat().st_size > 0
+    page = which_method.write(tmp_path)[0].read_text()
+    assert "## Sparse rows: error and score" in page

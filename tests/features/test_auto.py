@@ -17,8 +17,8 @@ def sparse_rows(d):
         (np.eye(5), ntk.mlp(2, bias_std=0.1), ntk.Nystroem("kmeans")),
         (np.eye(5), ntk.zonal.laplace(1.0), ntk.Nystroem("kmeans")),
         (sparse_rows(500), ntk.mlp(1), ntk.Nystroem("kmeans")),
-        (sparse_rows(20_000), ntk.mlp(1), ntk.PolynomialSketch()),
-        (sparse_rows(20_000), ntk.zonal.laplace(1.0), ntk.PolynomialSketch()),
+        (sparse_rows(20_000), ntk.mlp(1), ntk.Nystroem("uniform")),
+        (sparse_rows(20_000), ntk.zonal.laplace(1.0), ntk.Nystroem("uniform")),
         (sparse_rows(20_000), ntk.mlp(1, bias_std=0.1), ntk.Nystroem("uniform")),
     ],
 )
