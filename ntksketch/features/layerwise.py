@@ -57,7 +57,7 @@ from ntksketch.sketches.draws import generator
 _WEIGHTLESS = (AvgPool, GlobalAvgPool, Flatten, LastStep, Reverse)
 _HIDDEN_SHARE = 8  # of n_components, the landmarks of hidden activations at full size
 _LEAST_HIDDEN = 64
-_IMAGES = 32  # walked through at a time while landmarks are drawn
+_IMAGES = 32  # walked through at a time at most, while landmarks are drawn
 _PANEL = 1024  # rows of the landmarks' kernel that are computed at a time
 _ALIVE = 4  # arrays as wide as an activation's features that exist at a time
 
