@@ -120,7 +120,7 @@ class KernelRows:
         if not diagonal:
             return of(X, self.across(X, self.kind, working_memory), kernel(target, X, **options))
         blocks = (
-            of(X[rows], across, kernel_diag(target, X[rows], kind="nngp"))
+            of(X[rows], across, kernel_diag(target, X[rows], **options))
             for rows, across in self.blocks(X, working_memory)
         )
         return np.concatenate(list(blocks), axis=1)

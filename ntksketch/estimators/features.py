@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import numpy as np
+import sklearn
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
@@ -143,7 +144,7 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         architecture, X = self._bind(X)
         architecture, kind = resolve_target(architecture, self.kind)
         method = resolve_method(self.method)
-        budget_bytes(self.working_memory)
+        budget = budget_bytes(self.working_memory) / 2**20
         n_components = self.n_components
         if isinstance(n_components, bool):
             raise TypeError(f"n_components must be a whole number, got {n_components!r}")
@@ -164,14 +165,15 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             X, sample_weight = X[sample_indices(X.shape[0], size, rng, sample_weight)], None
         if isinstance(method, Auto):
             method = method.choose(architecture, X)
-        self.feature_map_ = method.init(
-            jax.random.key(seed),
-            architecture,
-            X,
-            kind=kind,
-            n_components=int(n_components),
-            sample_weight=sample_weight,
-        )
+        with sklearn.config_context(working_memory=budget):
+            self.feature_map_ = method.init(
+                jax.random.key(seed),
+                architecture,
+                X,
+                kind=kind,
+                n_components=int(n_components),
+                sample_weight=sample_weight,
+            )
         self.architecture_, self.method_ = architecture, method
         self._n_features_out = int(n_components)
 

@@ -14,11 +14,12 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from ntksketch.data.blocks import block_slices
+from ntksketch.data.blocks import block_slices, require_memory
 from ntksketch.data.source import Source
 from ntksketch.distributed.dask_collections import is_dask
 
 _BLOCK = 1024  # images at a time
+_MATRICES = 3  # as large as a covariance, at a time while it is whitened
 
 
 def _checked(X: Any, name: str) -> NDArray:
@@ -185,6 +186,8 @@ class ZCAWhitening(TransformerMixin, BaseEstimator):
 
         Raises
         ------
+        MemoryError
+            Before the start, if the covariance and its eigenvectors cannot fit.
         TypeError, ValueError
             If the regulariser is no positive number, or the rows are all equal or not finite.
         """
@@ -199,7 +202,13 @@ class ZCAWhitening(TransformerMixin, BaseEstimator):
             raise ValueError("ZCAWhitening: all rows are equal, there is nothing to whiten")
         self.n_features_in_ = rows.shape[1]
         self.mean_ = rows.mean(0, dtype=np.float64)
-        covariance = np.zeros((rows.shape[1], rows.shape[1]))
+        width = rows.shape[1]
+        require_memory(
+            _MATRICES * 8.0 * width**2,
+            f"the covariance of rows of {width:,} numbers and its eigenvectors",
+            "take smaller images, or pool their pixels first",
+        )
+        covariance = np.zeros((width, width))
         for part in block_slices(len(rows), _BLOCK):
             centred = rows[part] - self.mean_
             covariance += centred.T @ centred

@@ -30,7 +30,7 @@ from ntksketch.architectures.spatial import (
     has_lengths,
     is_spatial,
 )
-from ntksketch.data.blocks import block_slices, pad_rows
+from ntksketch.data.blocks import block_slices, pad_rows, rows_per_block
 from ntksketch.features.base import Method
 from ntksketch.features.layerwise_map import (
     Landmarks,
@@ -57,7 +57,7 @@ from ntksketch.sketches.draws import generator
 _WEIGHTLESS = (AvgPool, GlobalAvgPool, Flatten, LastStep, Reverse)
 _HIDDEN_SHARE = 8  # of n_components, the landmarks of hidden activations at full size
 _LEAST_HIDDEN = 64
-_IMAGES = 32  # walked through at a time while landmarks are drawn
+_IMAGES = 32  # walked through at a time at most, while landmarks are drawn
 _PANEL = 1024  # rows of the landmarks' kernel that are computed at a time
 _ALIVE = 4  # arrays as wide as an activation's features that exist at a time
 
@@ -183,11 +183,12 @@ class LayerwiseNystroem(Method):
             _row_entries(input_shape(architecture), sites, widths),
             factors,
         )
+        together = rows_per_block(X.dtype.itemsize * plan.row_entries, None, most=_IMAGES)
         marks: tuple[Landmarks, ...] = ()
         with precision(X.dtype):
             for site, width in zip(sites, widths, strict=True):
                 last = len(marks) == len(sites) - 1
-                windows = _choose(rng, plan, marks, images, site, width)
+                windows = _choose(rng, plan, marks, images, site, width, together)
                 marks += (_landmarks(site, windows, kind, factors if last else None),)
         return LayerwiseMap(plan, marks)
 
@@ -225,17 +226,21 @@ def _choose(
     images: NDArray,
     site: Site,
     width: int,
+    together: int,
 ) -> Explicit:
-    """Draw different pixels of all images, and return the features in their windows."""
+    """Draw different pixels of all images, and return the features in their windows.
+
+    Images are walked through `together` at a time, on which the draw does not depend.
+    """
     pixels = math.prod(site.shape)
     total = len(images) * pixels
     chosen = np.sort(rng.choice(total, min(width, total), replace=False))
     found: list[Explicit] = []
-    for part in block_slices(len(chosen), _IMAGES):
+    for part in block_slices(len(chosen), together):
         image, pixel = np.divmod(chosen[part], pixels)
         at = np.stack(np.unravel_index(pixel, site.shape), axis=1) if site.shape else pixel[:, None]
         count = len(image)
-        rows, at = pad_rows(images[image], _IMAGES), pad_rows(at, _IMAGES)
+        rows, at = pad_rows(images[image], together), pad_rows(at, together)
         state = Explicit(*in_front(plan, marks, rows))
         found.append(
             jax.tree.map(lambda a, n=count: np.asarray(a)[:n], windows_at(site.weights, state, at))

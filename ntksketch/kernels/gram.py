@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
@@ -15,11 +16,13 @@ from sklearn.utils import check_array
 
 from ntksketch.architectures import Architecture, Dense, Elementwise, Recurrent
 from ntksketch.architectures.layers import as_layers
+from ntksketch.architectures.shapes import input_shape
 from ntksketch.architectures.spatial import Conv, all_layers, is_spatial
 from ntksketch.data.blocks import (
     block_slices,
     pad_rows,
     padded_rows,
+    rows_per_block,
     store_behind,
     tile_slices,
 )
@@ -27,7 +30,12 @@ from ntksketch.data.precision import precision
 from ntksketch.kernels.cosines import cosines
 from ntksketch.kernels.hermite import warn_of_truncation
 from ntksketch.kernels.inputs import check_sequences, with_input
-from ntksketch.kernels.pixels import pairs_of_pixels, spatial_diagonal, spatial_kernel
+from ntksketch.kernels.pixels import (
+    arrays_alive,
+    pairs_of_pixels,
+    spatial_diagonal,
+    spatial_kernel,
+)
 from ntksketch.kernels.propagate import Covariance, Variance, propagate, propagate_variance
 from ntksketch.kernels.zonal import (
     NetworkKernel,
@@ -41,6 +49,8 @@ from ntksketch.kernels.zonal import (
 
 KINDS = ("ntk", "nngp")
 _TEMPORARIES = 4  # arrays of a tile's shape kept at a time
+_COPIES = 4  # of a pair's own numbers
+_IMAGES = 32  # whose kernels with themselves are computed at a time
 # factors that keep the squares of rows in range which are shorter than its reciprocal's root
 _STRETCH = {np.dtype(np.float32): 2.0**100, np.dtype(np.float64): 2.0**800}
 
@@ -75,8 +85,13 @@ def dense_rows(X: Any) -> Any:
 
 def entry_bytes(target: Architecture | ZonalKernel, dtype: Any) -> float:
     """Return the bytes of temporaries that one entry of the kernel takes."""
-    pairs = 1 if not is_spatial(target) else pairs_of_pixels(cast(Architecture, target))
-    return float(_TEMPORARIES * np.dtype(dtype).itemsize * pairs)
+    itemsize = np.dtype(dtype).itemsize
+    if not is_spatial(target):
+        return float(_TEMPORARIES * itemsize)
+    network = cast(Architecture, target)
+    shape = input_shape(network)
+    alive = arrays_alive(as_layers(network)[1:], shape[:-1])
+    return itemsize * (alive * pairs_of_pixels(network) + _COPIES * math.prod(shape))
 
 
 def squared_norms(X: Any, dtype: Any = None) -> np.ndarray:
@@ -139,16 +154,6 @@ def sparse_inner_products(X: Any, Y: Any) -> np.ndarray | None:
     return np.asarray(product.toarray() if sp.issparse(product) else product, X.dtype)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _spatial_block(target, kind, X, Y):
-    return spatial_kernel(target, kind, X, Y)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _spatial_diagonal(target, kind, X):
-    return spatial_diagonal(target, kind, X)
-
-
 _cosine_block = jax.jit(cosines)
 
 
@@ -167,7 +172,7 @@ def kernel_block(
     Blocks are dense or CSR; each new shape compiles.
     """
     if is_spatial(target):
-        return _spatial_block(target, kind, *map(dense_rows, (X, Y)))
+        return spatial_kernel(cast(Architecture, target), kind, *map(dense_rows, (X, Y)))
     dtype, inner = X.dtype, sparse_inner_products(X, Y)
     if isinstance(target, ZonalKernel) and (dtype == np.float64 or not short_polynomial(target)):
         inner = _inner_products(X, Y) if inner is None else inner
@@ -206,13 +211,18 @@ class PreparedRows(NamedTuple):
 
 
 def prepare_rows(
-    target: Architecture | ZonalKernel, kind: str, X: Any, dtype: Any, name: str
+    target: Architecture | ZonalKernel,
+    kind: str,
+    X: Any,
+    dtype: Any,
+    name: str,
+    working_memory: float | None = None,
 ) -> PreparedRows:
     """Check that the kernel of rows is finite, and stretch rows whose squares underflow."""
     if is_spatial(target):
         _, X = with_input(target, X, name)
     squares = squared_norms(X, dtype)
-    diagonal = kernel_diagonal(target, kind, X, squares, name)
+    diagonal = kernel_diagonal(target, kind, X, squares, name, working_memory)
     short = np.empty(0, np.intp)
     if is_homogeneous(target):
         X, squares, short = _stretch(X, squares)
@@ -280,14 +290,19 @@ def in_range(X: Any) -> Any:
 
 
 def kernel_diagonal(
-    target: Architecture | ZonalKernel, kind: str, X: Any, norms: np.ndarray, name: str
+    target: Architecture | ZonalKernel,
+    kind: str,
+    X: Any,
+    norms: np.ndarray,
+    name: str,
+    working_memory: float | None = None,
 ) -> np.ndarray:
     """Return the kernel of rows with themselves, checked: it bounds the kernel of all pairs."""
     with np.errstate(over="ignore", invalid="ignore"), precision(norms.dtype):
         if is_spatial(target):
             images = dense_rows(X).astype(norms.dtype, copy=False)
             check_sequences(target, images, name)
-            diagonal = np.asarray(_spatial_diagonal(target, kind, images))
+            diagonal = _image_diagonal(cast(Architecture, target), kind, images, working_memory)
         elif isinstance(target, ZonalKernel):
             diagonal = norms * target.evaluate(np.ones(1)).astype(norms.dtype)
         else:
@@ -298,6 +313,19 @@ def kernel_diagonal(
             f"{name} has rows so long that their kernel overflows {norms.dtype}, such as row "
             f"{np.argmin(np.isfinite(diagonal))}; scale the rows or the standard deviations down"
         )
+    return diagonal
+
+
+def _image_diagonal(
+    target: Architecture, kind: str, images: np.ndarray, working_memory: float | None
+) -> np.ndarray:
+    """Return the kernel of images with themselves, some at a time."""
+    each = entry_bytes(target, images.dtype)
+    height = padded_rows(len(images), rows_per_block(each, working_memory, most=_IMAGES))
+    diagonal = np.empty(len(images), images.dtype)
+    for part in block_slices(len(images), height):
+        values = spatial_diagonal(target, kind, pad_rows(images[part], height))
+        diagonal[part] = np.asarray(values)[: part.stop - part.start]
     return diagonal
 
 

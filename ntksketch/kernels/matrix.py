@@ -67,7 +67,8 @@ def kernel(
     Raises
     ------
     MemoryError
-        Before the start, if the result cannot fit; the message has its size.
+        Before the start, if the result cannot fit, or if one pair of rows takes more than the
+        budget; the message has the size.
     TypeError, ValueError
         If the architecture, the kind or the rows are not as described, or if the rows are so long
         that their kernel overflows. Before the start, if it would take more than `max_seconds`.
@@ -112,17 +113,18 @@ def kernel(
         f"the exact kernel matrix of {n:,} x {p:,} {dtype} entries",
         "give fewer rows, ask for blocks of rows (Y=...), or use NTKFeatures, which never forms it",
     )
+    tile = tile_side(entry_bytes(architecture, dtype), working_memory)
     require_time(
         architecture, n, None if symmetric else p, kind, dtype, working_memory, max_seconds
     )
-    left = prepare_rows(architecture, kind, X, dtype, "X")
-    right = left if symmetric else prepare_rows(architecture, kind, Y, dtype, "Y")
+    prepare = functools.partial(prepare_rows, architecture, kind, working_memory=working_memory)
+    left = prepare(X, dtype, "X")
+    right = left if symmetric else prepare(Y, dtype, "Y")
     norms = left.squares if symmetric else np.concatenate([left.squares, right.squares])
     check_expansions(architecture, norms)
     K = np.empty((n, p), dtype)
     with precision(dtype):
         block = functools.partial(kernel_block, architecture, kind)
-        tile = tile_side(entry_bytes(architecture, dtype), working_memory)
         fill(K, block, left.X, right.X, left.squares, right.squares, tile, symmetric)
     K[left.short] *= left.scales[left.short, None]
     K[:, right.short] *= right.scales[right.short]
@@ -132,9 +134,13 @@ def kernel(
 
 
 def kernel_diag(
-    architecture: Architecture | ZonalKernel, X: Any, *, kind: str = "ntk"
+    architecture: Architecture | ZonalKernel,
+    X: Any,
+    *,
+    kind: str = "ntk",
+    working_memory: float | None = None,
 ) -> np.ndarray:
-    """Kernel of every row with itself, exact and in O(n d).
+    """Kernel of every row with itself, exact and in O(n d), or in O(n) pairs of images.
 
     Parameters
     ----------
@@ -144,6 +150,9 @@ def kernel_diag(
         Rows, or images, signals or sequences as :func:`kernel` takes them.
     kind : {"ntk", "nngp"}, default="ntk"
         Which kernel.
+    working_memory : float, default=None
+        Budget in MiB for the temporaries of images and signals; None reads scikit-learn's setting
+        of the same name.
 
     Returns
     -------
@@ -152,6 +161,8 @@ def kernel_diag(
 
     Raises
     ------
+    MemoryError
+        If one image takes more than the budget.
     TypeError, ValueError
         As in :func:`kernel`.
 
@@ -165,4 +176,4 @@ def kernel_diag(
     architecture, kind = resolve_target(architecture, kind)
     architecture, X = with_input(architecture, X)
     X = check_rows(X)
-    return kernel_diagonal(architecture, kind, X, squared_norms(X), "X")
+    return kernel_diagonal(architecture, kind, X, squared_norms(X), "X", working_memory)

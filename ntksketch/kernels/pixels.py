@@ -21,7 +21,14 @@ from jax import lax
 
 from ntksketch.architectures import Activation, Architecture, Dense, Reverse
 from ntksketch.architectures.layers import as_layers
-from ntksketch.architectures.shapes import Window, input_layer, input_shape, windows
+from ntksketch.architectures.shapes import (
+    Shape,
+    Window,
+    input_layer,
+    input_shape,
+    output_shape,
+    windows,
+)
 from ntksketch.architectures.spatial import (
     AvgPool,
     Conv,
@@ -42,6 +49,7 @@ from ntksketch.kernels.propagate import (
 )
 
 _POOLS = (AvgPool, GlobalAvgPool)
+_STATE = 4  # arrays of a state
 
 
 class Begun(NamedTuple):
@@ -63,7 +71,7 @@ class Pixels(NamedTuple):
     Attributes
     ----------
     rows, columns : array of shape (n, *S, c) and (p, *S, c)
-        S being the spatial axes.
+        S being the spatial axes. In all states, columns = None stands for the rows.
     begun : Begun or None
         Of sequences of different lengths.
     """
@@ -171,27 +179,89 @@ def pairs_of_pixels(architecture: Architecture) -> int:
     return pixels**2 if mixed else pixels
 
 
+def arrays_alive(layers: Sequence[Architecture], shape: Shape) -> float:
+    """Return how many arrays as large as the first state's exist at a time, at most.
+
+    A state has four, all as large as each other between single images. Each layer keeps the one in
+    front of it and makes the one behind it, while the one before that may not be gone yet;
+    convolutions have one more for each axis, padded.
+
+    Parameters
+    ----------
+    layers : sequence of Architecture
+        The layers behind the input.
+    shape : tuple of int
+        Their spatial axes.
+    """
+    most, full = 0.0, math.prod(shape)
+    for layer in layers:
+        share = math.prod(shape) / full
+        if isinstance(layer, Residual):
+            branches = [layer.branch] if layer.shortcut is None else [layer.branch, layer.shortcut]
+            inside = max(3 * _STATE, *(arrays_alive(b.layers, shape) for b in branches))
+            alive = inside + _STATE * len(branches)
+        else:
+            alive = 3 * _STATE + _temporaries(layer, shape)
+        most, shape = max(most, alive * share), output_shape(layer, shape)
+    return most
+
+
+def _temporaries(layer: Architecture, shape: Shape) -> float:
+    """Return how many arrays of the size of a state's a layer makes on the way."""
+    if not isinstance(layer, Conv):
+        return 2.0 * _STATE
+    padded = [
+        ((n + window.before + window.after) / n) ** 2
+        for n, window in zip(shape, windows(layer, shape), strict=True)
+    ]
+    copies = 2 if layer.padding == "circular" else 1  # which XLA puts together from parts
+    return _STATE * copies * sum(padded)
+
+
 def spatial_kernel(architecture: Architecture, kind: str, X: Any, Y: Any) -> jax.Array:
-    """Return the kernel of shape (n, p) between flat rows, within a trace."""
+    """Return the kernel of shape (n, p) between flat rows, or (n, n) for Y = None.
+
+    Each layer is a compiled program of its own: in one program for all of them, arrays of several
+    layers are alive at a time, three times as many for three convolutions.
+    """
     first, begun = input_layer(architecture), None
     if first.lengths:
         steps = jnp.arange(first.shape[0])
-        begun = Begun(*(steps >= first.shape[0] - rows[:, :1] for rows in (X, Y)))
-        X, Y = X[:, 1:], Y[:, 1:]
-    images = (rows.reshape(len(rows), *first.shape) for rows in (X, Y))
+        begun = Begun(
+            *(steps >= first.shape[0] - rows[:, :1] for rows in (X, X if Y is None else Y))
+        )
+        X, Y = X[:, 1:], None if Y is None else Y[:, 1:]
+    images = (None if Z is None else Z.reshape(len(Z), *first.shape) for Z in (X, Y))
     state = _walk(as_layers(architecture)[1:], Pixels(*images, begun=begun), False)
     return getattr(state, kind)
 
 
 def spatial_diagonal(architecture: Architecture, kind: str, X: Any) -> jax.Array:
-    """Return the kernel of each flat row with itself, of shape (n,), within a trace."""
-
-    def one(row: jax.Array) -> jax.Array:
-        return spatial_kernel(architecture, kind, row[None], row[None])[0, 0]
-
-    return lax.map(one, X)
+    """Return the kernel of each flat row with itself, of shape (n,)."""
+    return jax.vmap(lambda row: spatial_kernel(architecture, kind, row[None], None)[0, 0])(X)
 
 
+def _compiled(*static: int) -> Callable[..., Any]:
+    """Compile a function of states; in each, columns may be None: they are the rows."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.partial(jax.jit, static_argnums=static)
+        @functools.wraps(function)
+        def compiled(*arguments: Any) -> Any:
+            alone = any(getattr(a, "columns", a) is None for a in arguments)
+            both = (
+                a._replace(columns=a.rows) if getattr(a, "columns", a) is None else a
+                for a in arguments
+            )
+            state = function(*both)
+            return state._replace(columns=None) if alone else state
+
+        return compiled
+
+    return decorate
+
+
+@_compiled(1)
 def _covariances(state: Pixels, mixed: bool) -> AllPairs | SamePixels:
     """Return the covariances of the pixels of images, of all pairs or of the same ones."""
     return (_all_pairs if mixed else _same_pixels)(*state)
@@ -212,6 +282,7 @@ def _same_pixels(A: jax.Array, B: jax.Array, begun: Begun | None) -> SamePixels:
     return SamePixels(nngp, jnp.zeros_like(nngp), *squares, begun=begun)
 
 
+@_compiled()
 def _narrow(state: AllPairs) -> SamePixels:
     """Keep of all pairs those of the same pixels."""
     letters = "hw"[: len(state.shape)]
@@ -231,7 +302,8 @@ def _walk(layers: Sequence[Architecture], state: Any, mixed_later: bool) -> Any:
     lengths = getattr(state, "begun", None) is not None
     for i, layer in enumerate(layers):
         state = _as_needed(state, layer, mixed_later or mixes_pixels(layers[i:], lengths=lengths))
-        state = step(layer, state, mixed_later or mixes_pixels(layers[i + 1 :], lengths=lengths))
+        advance = _sum if isinstance(layer, Residual) else _advance
+        state = advance(layer, state, mixed_later or mixes_pixels(layers[i + 1 :], lengths=lengths))
     return _as_needed(state, None, mixed_later)
 
 
@@ -242,10 +314,26 @@ def _as_needed(state: Any, layer: Architecture | None, mixed: bool) -> Any:
     return _narrow(state) if isinstance(state, AllPairs) and not mixed else state
 
 
+def _sum(layer: Residual, state: Any, mixed_later: bool) -> Any:
+    """Return the state behind a residual sum, whose layers are compiled one by one."""
+    branch = _walk(layer.branch.layers, state, mixed_later)
+    shortcut = () if layer.shortcut is None else layer.shortcut.layers
+    return _added(branch, _walk(shortcut, state, mixed_later))
+
+
+@_compiled()
+def _added(branch: Any, other: Any) -> Any:
+    sums = (a + b for a, b in zip(branch[:4], other[:4], strict=True))
+    return type(branch)(*sums, *branch[4:])
+
+
 @functools.singledispatch
 def step(layer: Architecture, state: Any, mixed_later: bool) -> Any:
     """Return the state behind a layer; `mixed_later` says whether there are pools behind it."""
     raise NotImplementedError(f"the exact kernel has no rule for {type(layer).__name__}")
+
+
+_advance = _compiled(0, 2)(step)
 
 
 @step.register
@@ -385,12 +473,3 @@ def _own_means(state: AllPairs, begun: Begun) -> Covariance:
 def _(layer: Flatten, state: SamePixels, mixed_later: bool) -> Covariance:
     axes = tuple(range(len(state.shape)))
     return Covariance(*(a.mean(axes) for a in state[:4]))
-
-
-@step.register
-def _(layer: Residual, state: Any, mixed_later: bool) -> Any:
-    branch = _walk(layer.branch.layers, state, mixed_later)
-    shortcut = () if layer.shortcut is None else layer.shortcut.layers
-    other = _walk(shortcut, state, mixed_later)
-    sums = (a + b for a, b in zip(branch[:4], other[:4], strict=True))
-    return type(branch)(*sums, *branch[4:])

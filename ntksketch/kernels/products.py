@@ -76,8 +76,9 @@ class KernelProduct:
     ) -> None:
         self.target, self.kind = resolve_target(architecture, kind)
         X = check_rows(X)
-        self.rows = prepare_rows(self.target, self.kind, X, X.dtype, "X")
+        self.rows = prepare_rows(self.target, self.kind, X, X.dtype, "X", working_memory)
         check_expansions(self.target, self.rows.squares)
+        self._working_memory = working_memory
         bytes_each = entry_bytes(self.target, X.dtype) + _COPIES * 8
         self.tile = tile_side(bytes_each, working_memory)
         entries = self.height**2
@@ -185,7 +186,14 @@ class KernelProduct:
                 f"X must have as many columns as the training rows, {self.rows.X.shape[1]}, "
                 f"got {Y.shape[1]}"
             )
-        left = prepare_rows(self.target, self.kind, Y.astype(self.dtype, copy=False), None, "X")
+        left = prepare_rows(
+            self.target,
+            self.kind,
+            Y.astype(self.dtype, copy=False),
+            None,
+            "X",
+            self._working_memory,
+        )
         height = padded_rows(Y.shape[0], self.tile)
         columns = _pad_columns(V * self.rows.scales[:, None])
         result = np.zeros((Y.shape[0], columns.shape[1]))
@@ -252,8 +260,8 @@ class LandmarkProduct:
         working_memory: float | None = None,
     ) -> None:
         self.target, self.kind = target, kind
-        self.rows = prepare_rows(target, kind, X, X.dtype, "X")
-        self.landmarks = prepare_rows(target, kind, Z, X.dtype, "landmarks")
+        self.rows = prepare_rows(target, kind, X, X.dtype, "X", working_memory)
+        self.landmarks = prepare_rows(target, kind, Z, X.dtype, "landmarks", working_memory)
         check_expansions(target, np.concatenate([self.rows.squares, self.landmarks.squares]))
         n, m, itemsize = X.shape[0], Z.shape[0], X.dtype.itemsize
         row_bytes = m * (entry_bytes(target, X.dtype) + _COPIES * 8)
