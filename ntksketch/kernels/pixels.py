@@ -231,7 +231,7 @@ def spatial_kernel(architecture: Architecture, kind: str, X: Any, Y: Any) -> jax
             *(steps >= first.shape[0] - rows[:, :1] for rows in (X, X if Y is None else Y))
         )
         X, Y = X[:, 1:], None if Y is None else Y[:, 1:]
-    images = (None if Z is None else Z.reshape(len(Z), *first.shape) for Z in (X, Y))
+    images: Any = (None if Z is None else Z.reshape(len(Z), *first.shape) for Z in (X, Y))
     state = _walk(as_layers(architecture)[1:], Pixels(*images, begun=begun), False)
     return getattr(state, kind)
 
@@ -302,7 +302,7 @@ def _walk(layers: Sequence[Architecture], state: Any, mixed_later: bool) -> Any:
     lengths = getattr(state, "begun", None) is not None
     for i, layer in enumerate(layers):
         state = _as_needed(state, layer, mixed_later or mixes_pixels(layers[i:], lengths=lengths))
-        advance = _sum if isinstance(layer, Residual) else _advance
+        advance: Any = _sum if isinstance(layer, Residual) else _advance
         state = advance(layer, state, mixed_later or mixes_pixels(layers[i + 1 :], lengths=lengths))
     return _as_needed(state, None, mixed_later)
 

@@ -168,3 +168,12 @@ def test_bad_images():
 def test_bad_regularisers(r, error):
     with pytest.raises(error, match="regularization must be"):
         ZCAWhitening(r).fit(IMAGES)
+
+
+def test_whitening_that_cannot_fit_says_so(monkeypatch):
+    needed = 3 * 8 * IMAGES[0].size ** 2
+    monkeypatch.setattr("ntksketch.data.blocks.available_memory", lambda: needed + 0.0)
+    ZCAWhitening().fit(IMAGES)
+    monkeypatch.setattr("ntksketch.data.blocks.available_memory", lambda: needed - 1.0)
+    with pytest.raises(MemoryError, match=r"the covariance of rows of .* numbers"):
+        ZCAWhitening().fit(IMAGES)

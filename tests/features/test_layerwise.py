@@ -146,6 +146,26 @@ def test_flat_rows_images_and_blocks_agree():
     np.testing.assert_allclose(small.transform(flat), Z, atol=2e-5)
 
 
+def test_the_draw_does_not_depend_on_the_budget():
+    """Images that are walked through one by one leave the landmarks that 32 at a time leave."""
+    X = RNG.standard_normal((40, 6, 5, 2))
+    maps = [
+        ntk.NTKFeatures(
+            POOLED, LayerwiseNystroem(30), 30, working_memory=budget, random_state=0
+        ).fit(X).feature_map_
+        for budget in (None, 0.05)
+    ]  # fmt: skip
+    assert 2 * 8 * maps[0].row_entries > 0.05 * 2**20  # two images at a time take more
+    for left, right in zip(*(jax.tree.leaves(fm.params) for fm in maps), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-8, atol=1e-9)
+
+
+def test_a_budget_below_one_image_is_refused_before_the_draw():
+    fm = ntk.NTKFeatures(POOLED, LayerwiseNystroem(30), 30, working_memory=0.01)
+    with pytest.raises(MemoryError, match="one row needs"):
+        fm.fit(RNG.standard_normal((40, 6, 5, 2)))
+
+
 @pytest.mark.slow
 def test_widths_of_hidden_activations_grow_as_pixels_fall():
     X = RNG.standard_normal((40, 8, 8, 1)).astype(np.float32)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sklearn
 
 import ntksketch as ntk
 from ntksketch import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Input, Relu, residual, serial
@@ -187,6 +188,31 @@ def test_tiles_do_not_matter(tile_mib, images):
     K = ntk.kernel(ntk.cnn(1), images, working_memory=64)
     tiled = ntk.kernel(ntk.cnn(1), images, working_memory=tile_mib)
     np.testing.assert_allclose(tiled, K, rtol=1e-12)
+
+
+def test_the_budget_is_checked_before_anything_is_computed(images, monkeypatch):
+    def fail(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("ntksketch.kernels.gram.spatial_kernel", fail)
+    monkeypatch.setattr("ntksketch.kernels.gram.spatial_diagonal", fail)
+    for call in (ntk.kernel, ntk.kernel_diag):
+        with pytest.raises(MemoryError, match="working_memory"):
+            call(ntk.cnn(1), images, working_memory=0.01)
+        with (
+            sklearn.config_context(working_memory=0.01),
+            pytest.raises(MemoryError, match="working_memory"),
+        ):
+            call(ntk.cnn(1), images)
+
+
+def test_diagonals_come_in_blocks():
+    X = np.random.default_rng(5).standard_normal((35, 4, 3, 2))  # more than one block of 32
+    diagonal = ntk.kernel_diag(ntk.cnn(1), X)
+    each = [ntk.kernel(ntk.cnn(1), x[None], x[None])[0, 0] for x in X[[0, 31, 32, 34]]]
+    np.testing.assert_allclose(diagonal[[0, 31, 32, 34]], each, rtol=1e-6)
+    few = ntk.kernel_diag(ntk.cnn(1), X, working_memory=0.1)
+    np.testing.assert_allclose(few, diagonal, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("architecture", "shape", "message"), [
