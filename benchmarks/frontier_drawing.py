@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.methods import COLOURS, LABELS, PINNED
+from benchmarks.peers import PEERS
 from benchmarks.rendering import markdown_table, measurements, mebibytes, number
 
 TITLES = {
@@ -29,9 +30,21 @@ def table(results: dict[str, Any]) -> str:
     reached = measurements(results, what="reach")
     if reached:
         parts += ["## Time to reach a kernel error", reach_text(results), reach_table(reached)]
-    parts += ["## What was measured", COVERAGE, coverage(found)]
+    parts += ["## What was measured", COVERAGE, coverage(found), *_older(found)]
     parts += ["## Choices", _choices(results["settings"]), "## Everything", _everything(found)]
     return "\n\n".join(parts)
+
+
+def _older(found: list[dict[str, Any]]) -> list[str]:
+    """Name the rows whose record does not tell of the present way to choose a width."""
+    rows = [m for m in found if m["method"] in PEERS and "same_ridge" not in m]
+    if not rows:
+        return []
+    names = sorted({f"{m['method']} on {m['data']}" for m in rows})
+    return [
+        f"To be measured again: {', '.join(names)}. The width of their kernels was chosen on 4,000 "
+        "training rows, and they have the other methods' ridge rather than RidgeCV."
+    ]
 
 
 _EXPLAINED = {

@@ -19,7 +19,7 @@ NETWORKS = {  # layers without parameters have empty dictionaries
 
 
 def problem(name):
-    architecture, X = NETWORKS[name], rows_for(name, 6, dtype=np.float32)
+    architecture, X = NETWORKS[name], rows_for(name, 6).astype(np.float32)
     params = ntk.init_network(architecture, jax.random.key(0), 16, input_shape=X.shape[1:])
     y = X.reshape(len(X), -1)[:, :1]
     return functools.partial(ntk.apply_network, architecture), params, X, y
