@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.methods import COLOURS, LABELS, PINNED
-from benchmarks.peers import PEERS
+from benchmarks.methods import COLOURS, LABELS, PEERS, PINNED
 from benchmarks.rendering import markdown_table, measurements, mebibytes, number
 
 TITLES = {
