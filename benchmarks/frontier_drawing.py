@@ -29,21 +29,28 @@ def table(results: dict[str, Any]) -> str:
     reached = measurements(results, what="reach")
     if reached:
         parts += ["## Time to reach a kernel error", reach_text(results), reach_table(reached)]
-    parts += ["## What was measured", COVERAGE, coverage(found), *_older(found)]
+    parts += ["## What was measured", COVERAGE, coverage(found), *_older(found, estimators)]
     parts += ["## Choices", _choices(results["settings"]), "## Everything", _everything(found)]
     return "\n\n".join(parts)
 
 
-def _older(found: list[dict[str, Any]]) -> list[str]:
-    """Name the rows whose record does not tell of the present way to choose a width."""
+def _older(found: list[dict[str, Any]], estimators: list[dict[str, Any]]) -> list[str]:
+    """Name the rows whose record does not tell of the present way to make choices."""
+    texts = []
     rows = [m for m in found if m["method"] in PEERS and "same_ridge" not in m]
-    if not rows:
-        return []
-    names = sorted({f"{m['method']} on {m['data']}" for m in rows})
-    return [
-        f"To be measured again: {', '.join(names)}. The width of their kernels was chosen on 4,000 "
-        "training rows, and they have the other methods' ridge rather than RidgeCV."
-    ]
+    if rows:
+        names = sorted({f"{LABELS[m['method']]} on {m['data']}" for m in rows})
+        texts.append(
+            f"To be measured again: {', '.join(names)}. The width of their kernels was chosen on "
+            "4,000 training rows, and they have the other methods' ridge rather than RidgeCV."
+        )
+    names = sorted(m["data"] for m in estimators if "kind" not in m)
+    if names:
+        texts.append(
+            f"To be measured again: the default on {', '.join(names)}, which was chosen among "
+            "kernels of the trained network alone."
+        )
+    return texts
 
 
 _EXPLAINED = {
@@ -171,7 +178,7 @@ def estimator_table(found: list[dict[str, Any]], features: list[dict[str, Any]])
             (
                 TITLES[m["data"]],
                 f"{m['n_components']:,}",
-                m["kind"].upper(),
+                m.get("kind", "ntk").upper(),
                 m["depth"],
                 number(m["input_bias_std"]),
                 f"{m['score']:.4f}",
