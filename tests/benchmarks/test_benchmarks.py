@@ -304,6 +304,7 @@ def test_synthetic_rows_do_not_depend_on_how_many_there_are(monkeypatch):
         np.testing.assert_array_equal(whole[:100], part)
 
 
+@pytest.mark.slow
 def test_main(tmp_path):
     settings = main.settings(True) | {"gammas": [0.5, 2.0]}
     keys = {"default digits 1 128", "rbf digits 128", "exact digits 1"}

@@ -150,6 +150,7 @@ def test_features(method):
         assert set(outcome["errors"]) == {"frobenius", "0.1", "0.01"}
 
 
+@pytest.mark.slow
 def test_estimator():
     configuration = {"what": "estimator", "data": "digits", "n_components": 64}
     outcome = frontier.measure(configuration, SMALL)

@@ -63,8 +63,9 @@ def test_any_chunks_give_the_model_of_the_array(chunks, weighted):
     close(predicted.compute(), expected.predict(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS, ids=str)
-@pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_method(method, dtype):
     X, Y, _ = problem(dtype)
     lazy = in_chunks(X, Y)

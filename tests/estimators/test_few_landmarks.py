@@ -9,7 +9,7 @@ RNG = np.random.default_rng(0)
 X = RNG.uniform(-3, 3, (500, 1))
 
 
-@pytest.mark.parametrize("m", [64, 128, 300])
+@pytest.mark.parametrize("m", [64, 128, pytest.param(300, marks=pytest.mark.slow)])
 def test_a_smooth_function_in_single_precision(m):
     y = np.sin(3 * X[:, 0])
     network = ntk.mlp(1, input_bias_std=1.0)

@@ -117,11 +117,13 @@ def check_features(peaks, name, n, n_components, budget):
     assert peaks[f"{name} transform"] < arrays + result + budget + ALLOWANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAST)
 def test_kernels_of_images_take_their_budget(peaks, name):
     check_kernel(peaks, name, FAST[name][-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAST_FEATURES)
 def test_features_of_images_take_their_budget(peaks, name):
     _, n, _, n_components, budget = FAST_FEATURES[name]

@@ -63,6 +63,7 @@ def test_signs_have_the_least_fourth_moment(dim):
     assert min(others) > moment
 
 
+@pytest.mark.slow
 def test_degree_grows_with_the_directions_and_falls_with_the_dimension():
     def degree(dim, m):
         coefficients = expansion(ntk.zonal.ntk(2), dim, 12)

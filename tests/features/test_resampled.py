@@ -202,6 +202,7 @@ def test_several_layers_and_what_a_series_leaves_out():
     assert feature_map.expected is not None
 
 
+@pytest.mark.slow
 def test_spectral_factor_is_smaller_than_without_resampling():
     X = load_digits().data[:300] / 16
     K = ntk.kernel(ARCHITECTURE, X)
