@@ -26,6 +26,8 @@ class Case(NamedTuple):
         Least number of components that always works.
     spread : float
         What the bounds on errors at a given number of components are multiplied by.
+    slow : bool
+        Whether its tests run with the slow ones: it shares most of its code with another case.
     """
 
     method: Method
@@ -35,23 +37,24 @@ class Case(NamedTuple):
     slope: float = -0.4
     least: int = 1
     spread: float = 1.0
+    slow: bool = False
 
 
 CASES = [
     Case(ntk.RandomFeatures(), "exact", True, False),
     Case(ntk.RandomFeatures.published(), "exact", True, False, -0.3, spread=2.5),
     Case(ntk.Gegenbauer(), "expected", False, True),
-    Case(ntk.Gegenbauer(linear="random"), "expected", False, True),
+    Case(ntk.Gegenbauer(linear="random"), "expected", False, True, slow=True),
     Case(ntk.Gegenbauer(directions="structured"), None, False, True),
     Case(ntk.PolynomialSketch(), "expected", False, True, least=5),
     Case(ntk.PolynomialSketch.published(degree=2), None, False, False, -0.2),
     Case(ntk.GradientFeatures(), "exact", True, False, -0.3),
     Case(ntk.Resampled(), "exact", True, False),
-    Case(ntk.Resampled("gegenbauer"), "expected", False, True, -0.3),
+    Case(ntk.Resampled("gegenbauer"), "expected", False, True, -0.3, slow=True),
     Case(ntk.Nystroem("kmeans"), "below", True, True),
     Case(ntk.Nystroem("uniform"), "below", True, True),
-    Case(ntk.Nystroem("leverage"), "below", True, True),
-    Case(ntk.Nystroem("rpcholesky"), "below", True, True),
+    Case(ntk.Nystroem("leverage"), "below", True, True, slow=True),
+    Case(ntk.Nystroem("rpcholesky"), "below", True, True, slow=True),
 ]
 
 

@@ -19,7 +19,13 @@ from ntksketch.features import transform_blocks
 from ntksketch.features.statistics import gather
 from ntksketch.linear import GramAccumulator
 
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case.method))
+every_case = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=repr(case.method), marks=pytest.mark.slow if case.slow else ())
+        for case in CASES
+    ],
+)
 ROWS = np.random.default_rng(0).standard_normal((12, 5))
 ARCHITECTURE = ntk.mlp(1)
 

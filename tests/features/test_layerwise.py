@@ -54,7 +54,7 @@ NETWORKS = {
         SIGNALS,
     ),
 }
-FAST = ("pool, biases", "flatten, valid")
+FAST = ("pool, biases",)
 every_network = pytest.mark.parametrize(
     "name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS]
 )

@@ -53,7 +53,7 @@ def images():
     return np.random.default_rng(0).standard_normal((3, 4, 5, 2))
 
 
-SHORT = ("gap", "pools, flatten", "shortcut")
+SHORT = ("gap", "pools, flatten")
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ SHORT = ("random state", 2)
         for depth in (1, 2, 3)
     ],
 )
-@pytest.mark.parametrize("readout", ["last", "mean"])
+@pytest.mark.parametrize("readout", ["last", pytest.param("mean", marks=pytest.mark.slow)])
 def test_the_oracle_agrees(name, depth, readout, signals):
     architecture = ntk.rnn(depth, readout, **LAYERS[name])
     oracle = Oracle([Recurrent(**LAYERS[name])] * depth, signals)

@@ -72,7 +72,7 @@ def test_powers_are_sums_of_legendre_polynomials(dim):
     np.testing.assert_allclose(sum(parts), t**power, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("dim", [3, 7])
+@pytest.mark.parametrize("dim", [3, pytest.param(7, marks=pytest.mark.slow)])
 def test_coefficients_are_the_projections(dim):
     """c_l is N(d, l) times the mean of f P_l over the sphere."""
     nodes, weights = roots_gegenbauer(60, (dim - 2) / 2)

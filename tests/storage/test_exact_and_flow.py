@@ -35,7 +35,9 @@ MODELS = {
 }
 MANY = np.random.default_rng(1).standard_normal((300, saved.WIDTH))
 SEQUENCE = ntk.rnn(1, shape=(saved.WIDTH, 1))
-every_model = pytest.mark.parametrize("name", list(MODELS))
+every_model = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if "sequences" in n else n for n in MODELS]
+)
 
 
 def other_rows(name):
