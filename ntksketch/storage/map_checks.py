@@ -254,7 +254,7 @@ def _check_layerwise(feature_map: LayerwiseMap, width: int) -> None:
 def _check_nystroem(feature_map: NystroemMap | AppliedNystroem, width: int) -> None:
     plan = feature_map.plan
     params = feature_map if isinstance(feature_map, NystroemMap) else feature_map.params
-    landmarks, n = params.landmarks, len(params.landmarks)
+    landmarks, n = params.landmarks, params.landmarks.shape[0]
     check_kernel(plan.target, plan.kind, landmarks, width, "landmarks")
     require(0 < n <= plan.n_components, "landmarks are more than components, or none")
     if isinstance(feature_map, NystroemMap):
