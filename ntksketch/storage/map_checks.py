@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntksketch import sketches
-from ntksketch.architectures import Activation, Dense
+from ntksketch.architectures import Activation, Dense, Input, Serial
 from ntksketch.architectures.shapes import check_shapes, input_shape
 from ntksketch.architectures.spatial import all_layers
 from ntksketch.features.gegenbauer import GegenbauerMap
@@ -36,6 +36,7 @@ from ntksketch.kernels.zonal import NetworkKernel, is_zonal
 from ntksketch.sketches.base import FactorwiseSketch
 from ntksketch.sketches.srht import padded_size
 from ntksketch.storage.errors import ModelFileError
+from ntksketch.storage.schema import LARGEST
 from ntksketch.storage.unsaved import UnsavedFunction
 
 _ROUNDING = 1e-6
@@ -113,6 +114,17 @@ def _(value: Monomials) -> None:
 # ---------------------------------------------------------------------------------------------
 # Kernels
 # ---------------------------------------------------------------------------------------------
+
+
+@check_value.register
+def _(value: Serial) -> None:
+    """Refuse windows far larger than the image: what traces them takes as many steps."""
+    first = value.layers[0]
+    most = 2 * max(first.shape[:-1]) + 3 if isinstance(first, Input) else LARGEST
+    for layer in all_layers(value):
+        size = getattr(layer, "filter_size", 1)
+        largest = max(size) if isinstance(size, tuple) else size
+        require(largest <= most, f"a filter of {largest} is far larger than its image")
 
 
 @check_value.register

@@ -496,3 +496,12 @@ def test_landmarks_that_are_no_sequences(column, value, message, tmp_path):
     landmarks[1, column] = value
     with pytest.raises(ntk.ModelFileError, match=message):
         ntk.load(file.write())
+
+
+def test_a_filter_far_larger_than_its_image_is_refused(opened):
+    """Tracing it would take as many steps as it has pixels."""
+    file = opened("random features of images")
+    text = json.dumps(file.document).replace('"filter_size": 2,', '"filter_size": 2000000000,')
+    assert "2000000000" in text
+    with pytest.raises(ntk.ModelFileError, match="a filter of 2000000000 is far larger"):
+        ntk.load(file.write(text=text))
