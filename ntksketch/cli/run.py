@@ -11,19 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 import ntksketch as ntk
 from ntksketch.cli.errors import InputError
 from ntksketch.cli.evaluate import count_stages, evaluate
 from ntksketch.cli.problem import Problem
+from ntksketch.cli.progress import progress_bar
 from ntksketch.cli.report import output_folder, rich_table, summary, write_report
 
 _TABLE_WIDTH = 110  # where the output is no terminal
@@ -47,18 +40,8 @@ class _Stages:
     """A bar on a terminal: stages, the rate of rows in the one at work, and the time left."""
 
     def __init__(self, n_stages: int, screen: Console) -> None:
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=screen,
-            transient=True,
-            disable=not screen.is_terminal,
-            speed_estimate_period=math.inf,  # stages are few and differ
-        )
+        # stages are few and differ: all of them tell the speed
+        self.bar = progress_bar(screen, speed_estimate_period=math.inf)
         self.task = self.bar.add_task("", total=n_stages, rate="")
         self._begun, self._rows, self._start = 0, 0, 0.0
 

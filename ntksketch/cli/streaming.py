@@ -11,17 +11,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from ntksketch.cli.errors import InputError, one_line_errors
 from ntksketch.cli.evaluate import named_methods
+from ntksketch.cli.progress import progress_bar
 from ntksketch.data import Source, SourceError, open_source
 from ntksketch.storage import ModelFileError
 
@@ -126,19 +119,7 @@ def refusals() -> Iterator[None]:
 @contextmanager
 def row_progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show rows, rate and the time left on a terminal; yield a function that adds rows."""
-    screen = Console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=screen,
-        transient=True,
-        disable=not screen.is_terminal,
-    )
-    with progress:
+    with progress_bar(Console(stderr=True)) as progress:
         bar = progress.add_task(what, total=total, rate="")
 
         def add(n_rows: int) -> None:

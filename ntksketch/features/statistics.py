@@ -98,8 +98,7 @@ def gather(
     n_rows = chunk_rows(feature_map, source.dtype, working_memory, source.row_bytes)
     done = 0
     if state is not None:
-        about = _identity(feature_map, source, n_rows, sample_weight)
-        about["fit_intercept"] = accumulator.fit_intercept
+        about = _identity(feature_map, source, accumulator, n_rows, sample_weight)
         done = state.begin(about, accumulator)
         if progress is not None and done:
             progress(done)
@@ -123,7 +122,11 @@ def gather(
 
 
 def _identity(
-    feature_map: FeatureMap, source: Source, n_rows: int, sample_weight: NDArray | None
+    feature_map: FeatureMap,
+    source: Source,
+    accumulator: GramAccumulator,
+    n_rows: int,
+    sample_weight: NDArray | None,
 ) -> dict[str, Any]:
     """Return what the statistics of a pass depend on: rows, targets, weights, features, blocks."""
     sample = next(iter(source.blocks(min(n_rows, _SAMPLE_ROWS))))
@@ -133,4 +136,5 @@ def _identity(
         "weights": None if sample_weight is None else checksum([sample_weight]),
         "features": checksum([transform_chunk(feature_map, sample.X, None)]),
         "block_rows": n_rows,
+        "fit_intercept": accumulator.fit_intercept,
     }

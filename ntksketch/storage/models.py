@@ -8,41 +8,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from ntksketch.estimators import (
-    ChannelStandardizer,
-    ExactNTKRegressor,
-    FlipAverage,
-    GradientFlow,
-    NTKClassifier,
-    NTKFeatures,
-    NTKRegressor,
-    StreamingRidge,
-    ZCAWhitening,
-)
 from ntksketch.storage import container
 from ntksketch.storage.codec import decode, encode
 from ntksketch.storage.errors import ModelFileError
 from ntksketch.storage.registry import MODELS
 
-Model = (
-    NTKFeatures
-    | NTKRegressor
-    | NTKClassifier
-    | StreamingRidge
-    | ExactNTKRegressor
-    | GradientFlow
-    | ChannelStandardizer
-    | ZCAWhitening
-    | FlipAverage
-)
-
 _RECORDED = ("numpy", "scipy", "jax", "scikit-learn")  # versions, for whoever reads the file
 
 
-def save(model: Model, path: str | os.PathLike[str]) -> None:
+def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     """Save a fitted model to one file, from which `load` makes it again.
 
     The file is a safetensors file: arrays, and the rest as JSON in its metadata. It holds no code.
@@ -159,7 +137,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise ModelFileError(f"{place} is no model file: {error}") from error
 
 
-def _model(document: Any, arrays: dict[str, Any]) -> Model:
+def _model(document: Any, arrays: dict[str, Any]) -> BaseEstimator:
     if not isinstance(document, dict) or set(document) != {"model", "versions"}:
         raise ModelFileError("it has no model")
     model = decode(document["model"], arrays)

@@ -1,32 +1,10 @@
-import json
-import os
-import subprocess
-import sys
-
 import pytest
+from peaks import measured
 
 MEASURE = """
-import ctypes, gc, json, sys, tempfile, warnings
+import tempfile
 import jax
-import numpy as np
-import ntksketch as ntk
 import zarr
-from pathlib import Path
-
-warnings.simplefilter("ignore")
-
-def resident(name):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
-
-def peak(function, *arguments):
-    "Return the MiB that a call takes at most, above what was there before."
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    before = resident("VmRSS")
-    result = function(*arguments)
-    return resident("VmHWM") - before
 
 def rows(n, d):
     X = np.empty((n, d), np.float32)
@@ -104,23 +82,7 @@ ALLOWANCE = 6.0  # for allocator and threads, which vary by 4: it does not grow 
 @pytest.fixture(scope="module")
 def peaks():
     """Return the peaks that a process of its own measures; it gives freed memory back at once."""
-    if not os.access("/proc/self/clear_refs", os.W_OK):
-        pytest.skip("needs Linux's peak of resident memory")
-    arguments = [json.dumps(value) for value in (TRANSFORMS, FIT, SOLVE, STORE)]
-    result = subprocess.run(
-        [sys.executable, "-c", MEASURE, *arguments],
-        env={
-            **os.environ,
-            "MALLOC_MMAP_THRESHOLD_": "262144",
-            "JAX_PLATFORMS": "cpu",
-            "OPENBLAS_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
+    return measured(MEASURE, TRANSFORMS, FIT, SOLVE, STORE)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)

@@ -1,33 +1,9 @@
-import json
-import os
-import subprocess
-import sys
-
 import pytest
+from peaks import measured
 
 pytestmark = pytest.mark.slow
 
 MEASURE = """
-import ctypes, gc, json, sys, warnings
-import numpy as np
-import ntksketch as ntk
-from pathlib import Path
-
-warnings.simplefilter("ignore")
-
-def resident(name):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
-
-def peak(function):
-    "Return the MiB that a call takes at most, above what was there before."
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    before = resident("VmRSS")
-    function()
-    return resident("VmHWM") - before
-
 n, budget = json.loads(sys.argv[1])
 X = np.random.default_rng(0).standard_normal((n, 8))
 Y = X[:, :2] ** 2
@@ -51,22 +27,7 @@ ALLOWANCE = 12.0  # for the preconditioner, the columns of its pivots, and ten s
 
 
 def test_peak_is_far_below_the_kernel_matrix():
-    if not os.access("/proc/self/clear_refs", os.W_OK):
-        pytest.skip("needs Linux's peak of resident memory")
-    result = subprocess.run(
-        [sys.executable, "-c", MEASURE, json.dumps([ROWS, BUDGET])],
-        env={
-            **os.environ,
-            "MALLOC_MMAP_THRESHOLD_": "262144",
-            "JAX_PLATFORMS": "cpu",
-            "OPENBLAS_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    peaks = json.loads(result.stdout)
+    peaks = measured(MEASURE, [ROWS, BUDGET])
     matrix = ROWS**2 * 8 / 2**20
     assert peaks["solve"] < BUDGET + ALLOWANCE < matrix / 8
     assert peaks["predict"] < BUDGET + ALLOWANCE
