@@ -18,6 +18,7 @@ NAMES = (  # the shortest first
     "sparse",
     "sparse_quality",
     "pixels",
+    "convergence",
     "theory",
     "speed",
     "uci",

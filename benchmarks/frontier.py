@@ -19,8 +19,7 @@ from benchmarks.timing import Stages
 
 table, plot = frontier_drawing.table, frontier_drawing.plot
 
-SOMETIMES = ("nystroem-leverage", "resampled")  # measured on few data sets
-METHODS = (*(name for name in LIBRARY if name not in SOMETIMES), SKLEARN_NTK, *PEERS)
+METHODS = (*LIBRARY, SKLEARN_NTK, *PEERS)
 MAIN = ("random-features", "ntkrf", "polynomial-sketch", "gegenbauer", "nystroem")
 WITHOUT_LANDMARKS = MAIN[:4]  # may have more columns than there are rows
 _SIZES = {  # rows to train on, rows to test on, columns: for the estimates of time
@@ -61,11 +60,9 @@ GROUPS: dict[str, list[dict[str, Any]]] = {
         _group(["protein"], MAIN, 1024, 2),
         _group(["mnist", "protein"], (*MAIN, "gradient"), 4096, 2),
         _group(["mnist"], ["gegenbauer", "nystroem"], 8192, 2),
-        _group(["mnist", "protein"], SOMETIMES, 2048, 2),
-        _group(["digits"], SOMETIMES, 512, 2),
         _group(["mnist"], ["ntksketch-2", "ntksketch-8"], 2048, 1),
         _group(["mnist"], ["ntksketch-2", "ntksketch-8"], 2048, 4),
-        *(_group(["california"], MAIN, m, 2) for m in (256, 512, 1024)),
+        *(_group(["california", "kin40k"], MAIN, m, 2) for m in (256, 512, 1024)),
         _group(["digits"], MAIN, 256, 2),
         *(_group(["digits"], WITHOUT_LANDMARKS, m, 2) for m in (1024, 2048)),
     ],

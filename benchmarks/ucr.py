@@ -149,7 +149,7 @@ def kernels(data: Dataset, settings: dict[str, Any]) -> dict[str, tuple[list[Par
             name: (candidates, by_features(s["feature_method"], share))
             for name, share in s["features"].items()
         },
-        "NTK": ([{"depth": depth} for depth in s["mlp_depths"]], exact(perceptron)),
+        "NTK": (perceptrons(s), exact(perceptron)),
         "RBF": ([{"gamma": float(gamma)} for gamma in gammas], rbf),
     }
 
@@ -172,6 +172,18 @@ def networks(steps: int, settings: dict[str, Any]) -> list[Parameters]:
     return found
 
 
+def perceptrons(settings: dict[str, Any]) -> list[Parameters]:
+    """Return networks that take series as rows, with the biases of the recurrent ones.
+
+    Their weights need no grid: without biases a kernel's scale is all that they change.
+    """
+    s = settings
+    return [
+        {"depth": depth, "bias_std": bias_std}
+        for depth, bias_std in itertools.product(s["mlp_depths"], s["bias_stds"])
+    ]
+
+
 def recurrent(parameters: Parameters, steps: int) -> ntk.Architecture:
     """Return a recurrent network for series of so many steps."""
     given = {name: parameters[name] for name in _NETWORK}
@@ -180,7 +192,7 @@ def recurrent(parameters: Parameters, steps: int) -> ntk.Architecture:
 
 def perceptron(parameters: Parameters, steps: int) -> ntk.Architecture:
     """Return a network that takes series as rows."""
-    return ntk.mlp(parameters["depth"])
+    return ntk.mlp(parameters["depth"], bias_std=parameters["bias_std"])
 
 
 def exact(network: Callable[[Parameters, int], ntk.Architecture]) -> Make:

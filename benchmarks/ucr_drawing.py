@@ -84,9 +84,9 @@ def _choices(results: dict[str, Any]) -> str:
             "steps.",
             f"* RNTK features: method {s['feature_method']!r}, m of them from n training series, "
             "the same grid; the machine is linear in them.",
-            f"* NTK: depth {listed(s['mlp_depths'])}. RBF: {listed(s['rbf'])} times the inverse "
-            "median squared distance. Nearest, warped: the least sum of squares over alignments "
-            f"within windows of {listed(s['windows'])} times the length.",
+            f"* NTK: depth {listed(s['mlp_depths'])}, the same bias_std. RBF: {listed(s['rbf'])} "
+            "times the inverse median squared distance. Nearest, warped: the least sum of squares "
+            f"over alignments within windows of {listed(s['windows'])} times the length.",
             "* All training series are used. Of parameters that do equally well the first counts.",
         ]
     )

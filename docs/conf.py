@@ -14,6 +14,7 @@ BENCHMARKS = (
     "frontier",
     "cifar10",
     "pixels",
+    "convergence",
     "theory",
     "uci",
     "ucr",

@@ -93,8 +93,7 @@ class DaskSource(Source):
     def __init__(self, X: Any, y: Any = None, sample_weight: Any = None) -> None:
         self.X = as_dask_rows(X)
         n, d = map(int, self.X.shape)
-        super().__init__(_NAME, "dask", (n, d), self.X.dtype)
-        self.y = None if y is None else self._beside("y", y)
+        super().__init__(_NAME, "dask", (n, d), self.X.dtype, targets=y)
         self.sample_weight = None
         if sample_weight is not None:
             self.sample_weight = self._beside("sample_weight", sample_weight)
@@ -114,13 +113,13 @@ class DaskSource(Source):
         return values.rechunk({0: chunks, **({1: -1} if values.ndim == 2 else {})})
 
     @property
-    def has_targets(self) -> bool:  # noqa: D102
-        return self.y is not None
+    def y(self) -> Any:
+        """The targets, a Dask array; None without."""
+        return self._targets
 
-    def with_targets(self, targets: Any) -> DaskSource:  # noqa: D102
-        other = copy.copy(self)
-        other.y = self._beside("y", targets)
-        return other
+    def _set_targets(self, targets: Any) -> None:
+        super()._set_targets(None)
+        self._targets = None if targets is None else self._beside("y", targets)
 
     def with_weight(self, weight: NDArray | None) -> DaskSource:
         """Return the same rows with other weights."""
@@ -137,9 +136,7 @@ class DaskSource(Source):
         return self.X[start:stop].compute()
 
     def _target_rows(self, start: int, stop: int) -> Any:
-        if self.y is None:
-            return super()._target_rows(start, stop)
-        return self.y[start:stop].compute()
+        return super()._target_rows(start, stop).compute()
 
 
 class _Part(NamedTuple):
@@ -299,9 +296,16 @@ def map_rows(
 
 
 def _on_chunk(
-    function: Callable[[Any, Any], NDArray], dtype: Any, chunk: Any, state: Any
+    function: Callable[[Any, Any], NDArray],
+    dtype: Any,
+    chunk: Any,
+    state: Any,
+    block_info: Any = None,
 ) -> NDArray:
-    return function(_checked(chunk, 0, f"{_NAME}, a chunk", dtype), state)
+    start, stop = block_info[0]["array-location"][0]
+    known = not np.isnan([start, stop]).any()
+    name = _NAME if known else f"{_NAME}, a chunk"
+    return function(_checked(chunk, int(start) if known else 0, name, dtype), state)
 
 
 def dask_dtype(X: Any) -> np.dtype:

@@ -16,7 +16,7 @@ from ntksketch.data.blocks import budget_bytes, format_bytes, pad_rows, rows_per
 from ntksketch.data.source import Source
 from ntksketch.features.base import FeatureMap
 from ntksketch.features.statistics import weighted_blocks
-from ntksketch.features.transform import check_block, place
+from ntksketch.features.transform import check_block, place, within_range
 from ntksketch.kernels.gram import precision
 from ntksketch.linear import GramAccumulator
 from ntksketch.linear.rows import PIECE_ROWS
@@ -200,13 +200,18 @@ def _copies(feature_map: FeatureMap, mesh: Mesh, dtype: Any) -> list[FeatureMap]
 
 def _features(maps: list[FeatureMap], X: Any, share: int, mesh: Mesh, dtype: Any) -> jax.Array:
     """Return the features of a block, rows shared out over the devices, before they are there."""
-    X = pad_rows(X, share * mesh.size)
+    X, scales = within_range(maps[0], X)
+    height = share * mesh.size
+    X = pad_rows(X, height)
+    if scales is not None:
+        scales = np.pad(scales, (0, height - len(scales)), constant_values=1)[:, None]
+    parts = []
     with precision(dtype):
-        parts = [
-            jax.device_put(copy.apply(X[i * share : (i + 1) * share]), device)
-            for i, (copy, device) in enumerate(zip(maps, mesh.devices.flat, strict=True))
-        ]
-        shape = (share * mesh.size, parts[0].shape[1])
+        for i, (copy, device) in enumerate(zip(maps, mesh.devices.flat, strict=True)):
+            part = slice(i * share, (i + 1) * share)
+            Z = jax.device_put(copy.apply(X[part]), device)
+            parts.append(Z if scales is None else Z * jax.device_put(scales[part], device))
+        shape = (height, parts[0].shape[1])
         return jax.make_array_from_single_device_arrays(shape, _rows(mesh), parts)
 
 

@@ -84,10 +84,9 @@ def transform_blocks(
     with precision(X.dtype):
         params = jax.tree.map(lambda a: place(a, X.dtype), feature_map.params)
         on_device = feature_map._replace(params=params)
-        stretch = stretched if feature_map.is_homogeneous else _as_they_are
 
         def computed(part: slice) -> tuple[slice, Any, jax.Array]:
-            block, scales = stretch(X[part])
+            block, scales = within_range(feature_map, X[part])
             return part, scales, on_device.apply(pad_rows(block, height))
 
         blocks = map(computed, block_slices(n, rows))
@@ -103,8 +102,13 @@ def check_block(feature_map: FeatureMap, X: Any, start: int = 0) -> None:
     check_sequences(getattr(plan, "target", None), X, start=start)
 
 
-def _as_they_are(X: Any) -> tuple[Any, None]:
-    return X, None
+def within_range(feature_map: FeatureMap, X: Any) -> tuple[Any, np.ndarray | None]:
+    """Return rows whose squares do not underflow, and what their features are to be multiplied by.
+
+    None is for features that are those of the rows given, which are all of them where a map does
+    not scale with its rows.
+    """
+    return stretched(X) if feature_map.is_homogeneous else (X, None)
 
 
 def _store(

@@ -3,12 +3,14 @@
 import jax
 import numpy as np
 import pytest
+from recorded import saved, with_images_and_series
 from scipy.signal import correlate2d
 
 import ntksketch as ntk
 from benchmarks import (
     cifar10,
     cifar10_drawing,
+    convergence,
     finite_cnn,
     images,
     kept,
@@ -20,42 +22,21 @@ from benchmarks import (
 from benchmarks.datasets import VARIABLE, load, load_series
 from benchmarks.errors import summary
 from benchmarks.rendering import render
-from benchmarks.results import Results, read
+from benchmarks.results import read
 from benchmarks.timing import Stages
 from benchmarks.warping import warped_distances
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Make images that are bright above or below, by their class, and series of two shapes."""
-    rng = np.random.default_rng(0)
-    y = np.arange(60) % 2
-    X = rng.integers(0, 60, (60, 32, 32, 3))
-    X[y == 0, :16] += 150
-    X[y == 1, 16:] += 150
-    parts = {"X_train": X[:40], "X_test": X[40:]}
-    arrays = {name: part.astype(np.uint8) for name, part in parts.items()}
-    np.savez(tmp_path / "cifar10.npz", **arrays, y_train=y[:40], y_test=y[40:])
-    (tmp_path / "ucr").mkdir()
-    steps = np.linspace(0, 1, 12)
-    series = np.where(y[:, None] == 0, np.sin(6 * steps), np.cos(6 * steps))
-    series = (series + 0.1 * rng.standard_normal(series.shape) + 5).astype(np.float32)
-    named = {"X_train": series[:20], "y_train": y[:20], "X_test": series[20:], "y_test": y[20:]}
-    np.savez(tmp_path / "ucr/CBF.npz", **named)
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    return tmp_path
-
-
-def saved(folder, module, settings, measured):
-    name = module.__name__.rpartition(".")[2]
-    results = Results(folder / f"{name}.json", name, settings, resume=False)
-    for configuration, outcome in measured:
-        results.add(configuration, outcome, 0.0)
-    return results.data
+    return with_images_and_series(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("module", "minutes"), [(cifar10, 165), (ucr, 40), (pixels, 15)], ids=lambda v: str(v)[:20]
+    ("module", "minutes"),
+    [(cifar10, 165), (ucr, 40), (pixels, 15), (convergence, 30)],
+    ids=lambda v: str(v)[:20],
 )
 def test_full_runs_fit_their_time(module, minutes):
     settings = module.settings(False)
@@ -448,40 +429,6 @@ def test_the_table_of_series_from_made_up_results(tmp_path):
     assert "| CBF | 3 | 4 | 5 | 2 | **0.7000** | 0.6600 |" in table
     empty = ucr.table(saved(tmp_path, ucr, settings, []))
     assert "RNTK better" not in empty
-
-
-# ---------------------------------------------------------------------------------------------
-# Growth with the pixels
-# ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("what", ["features", pytest.param("exact", marks=pytest.mark.slow)])
-def test_pixels(folder, what):
-    settings = pixels.settings(True) | {"sides": [8], "exact_images": {"8": 2}, "images": 4}
-    configurations = pixels.configurations(settings)
-    assert [c["key"] for c in configurations] == ["features 8", "exact 8"]
-    [configuration] = [c for c in configurations if c["what"] == what]
-    outcome = pixels.measure(configuration, settings)
-    data = saved(folder, pixels, settings, [(configuration, outcome)])
-    assert outcome["entries"] == 4
-    assert outcome["each"] == pytest.approx(np.median(outcome["seconds"]) / 4)
-    assert "exponent" not in pixels.table(data)  # of a single size
-
-
-def test_exponents_of_pixels(tmp_path):
-    settings = pixels.settings(False)
-    outcomes = []
-    for c in reversed(pixels.configurations(settings)):
-        power = {"features": 1.0, "exact": 2.0}[c["what"]]
-        n = c["side"] ** 2
-        about = {"pixels": n, "images": 2, "median": 1.0, "peak_memory": 0}
-        outcomes.append((c, {"each": 1e-6 * n**power, **about}))
-    data = saved(tmp_path, pixels, settings, outcomes)
-    table = pixels.table(data)
-    assert "| features, for an image | 1.00 | at most 1.1 |" in table
-    assert "| exact kernel, for a pair of images | 2.00 | about 2 |" in table
-    assert [m["side"] for m in pixels.series(data)["exact"]] == [8, 16, 32, 64]
-    assert render(tmp_path / "pixels.json")[2].stat().st_size > 0
 
 
 def test_stages_last(tmp_path):

@@ -6,6 +6,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import recorded
 
 import ntksketch as ntk
 from benchmarks import theory, theory_claims, theory_drawing
@@ -15,7 +16,6 @@ from benchmarks import theory_spectra as spectra
 from benchmarks import theory_training as training
 from benchmarks.datasets import VARIABLE
 from benchmarks.rendering import render
-from benchmarks.results import Results
 
 
 @pytest.fixture
@@ -34,10 +34,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def saved(folder, settings, measured):
-    results = Results(folder / "theory.json", "theory", settings, resume=False)
-    for key, outcome in measured.items():
-        results.add({"key": key}, outcome, 0.0)
-    return results.data
+    outcomes = [({"key": key}, outcome) for key, outcome in measured.items()]
+    return recorded.saved(folder, theory, settings, outcomes)
 
 
 def linear(params, X):

@@ -2,19 +2,11 @@
 
 import numpy as np
 import pytest
+from recorded import saved
 
 from benchmarks import sparse, sparse_quality, uci, uci_drawing, which_method
 from benchmarks.datasets import VARIABLE, load_folds
 from benchmarks.rendering import render
-from benchmarks.results import Results
-
-
-def saved(folder, module, settings, measured):
-    name = module.__name__.rpartition(".")[2]
-    results = Results(folder / f"{name}.json", name, settings, resume=False)
-    for configuration, outcome in measured:
-        results.add(configuration, outcome, 0.0)
-    return results.data
 
 
 @pytest.fixture

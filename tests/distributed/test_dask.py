@@ -215,8 +215,22 @@ def test_what_cannot_be_used():
     model = regressor().fit(lazy, targets)
     with pytest.raises(ValueError, match="has 4 features, but NTKRegressor is expecting 5"):
         model.predict(lazy[:, :4])
-    with pytest.raises(SourceError, match="NaN in row"):
-        model.predict(in_chunks(bad)[0]).compute()
+    rows = in_chunks(bad)[0]
+    with pytest.raises(SourceError, match="NaN in row 457, column 3"):
+        model.predict(rows).compute()
+    with pytest.raises(SourceError, match="a chunk: NaN in row 7, column 3"):
+        model.predict(rows[rows[:, 0] < np.inf]).compute()  # nobody knows how many come before
+
+
+def test_targets_are_part_of_the_identity_of_rows():
+    X, Y, _ = problem()
+    lazy, targets = in_chunks(X, Y)
+    found = [
+        dask_collections.DaskSource(lazy, y).targets_fingerprint()
+        for y in (targets, Y, targets + 1, None)
+    ]
+    assert found[0] == found[1] != found[2]
+    assert found[3] is None
 
 
 # ---------------------------------------------------------------------------------------------

@@ -101,6 +101,20 @@ def test_rows_without_weight_change_nothing():
     assert empty.total_weight == 0
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_whose_squares_underflow(method):
+    X, Y, _ = problem(60, np.float32)
+    fm = feature_map(method, X)
+    X[::2] *= np.float32(2.0**-80)
+    source = ntk.data.open_source(X, targets=Y)
+    host, mesh = (f(fm, source, GramAccumulator()).finalise() for f in (gather, gather_on_mesh))
+    assert difference(host, mesh) < 5e-6
+    short = ntk.data.open_source(X[::2], targets=Y[::2])
+    expected = fm.apply(X[::2] * np.float32(2.0**80)).mean(axis=0) * 2.0**-80
+    found = gather_on_mesh(fm, short, GramAccumulator()).finalise()
+    np.testing.assert_allclose(found.z_mean, expected, rtol=1e-4, atol=1e-6 * 2.0**-80)
+
+
 def test_features_that_overflow_are_refused():
     X, Y, _ = problem(64, np.float32)
     fm = feature_map("random-features", X)
