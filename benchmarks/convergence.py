@@ -77,9 +77,9 @@ PROBLEMS = {
         lambda d: ntk.cnn(3, shape=(d, 1)),
     ),
     "sequences": Problem(
-        "SyntheticControl, 60 steps, `rnn(1)`",
+        "SyntheticControl, 60 steps, `rnn(1, weight_std=0.8)`",
         _series("SyntheticControl"),
-        lambda d: ntk.rnn(1, shape=(d, 1)),
+        lambda d: ntk.rnn(1, weight_std=0.8, shape=(d, 1)),
     ),
 }
 METHODS = {
@@ -121,9 +121,9 @@ METHODS = {
         seconds=0.05,
     ),
     "gradient": Method(
-        "Gradients, width 256",
+        "Gradients, width m/2",
         "GradientFeatures",
-        lambda m: {"width": 256},
+        lambda m: {"width": max(1, m // 2)},
         recurrent=True,
         colour="#6b4f2a",
         seconds=0.02,
