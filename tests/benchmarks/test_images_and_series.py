@@ -404,6 +404,7 @@ def test_ucr(folder):
     assert render(folder / "ucr.json")[2].stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_all_landmarks_give_the_exact_recurrent_kernel():
     X = np.random.default_rng(0).standard_normal((9, 6))
     network = {"depth": 1, "weight_std": 0.9, "bias_std": 0.1, "readout": "last"}

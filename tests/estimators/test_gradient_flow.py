@@ -303,7 +303,7 @@ def test_kinds_of_rows(method):
     close(frame.predict(pd.DataFrame(NEW, columns=list("abcd")), 5.0), expected, 1e-12)
 
 
-@pytest.mark.parametrize("method", [None, "nystroem"])
+@pytest.mark.parametrize("method", [pytest.param(None, marks=pytest.mark.slow), "nystroem"])
 def test_images(method):
     images = rng.standard_normal((10, 5, 5, 2))
     network = ntk.cnn(1)

@@ -52,7 +52,7 @@ NETWORKS = {
     "last step": (serial(Conv(), Relu(), LastStep(), Dense()), SIGNALS),
     "turned": (serial(Reverse(), Conv(2), Relu(), GlobalAvgPool(), Dense()), SIGNALS),
 }
-SLOW = ntk.Resampled, ntk.PolynomialSketch, ntk.GradientFeatures
+SLOW = ntk.Resampled, ntk.PolynomialSketch, ntk.GradientFeatures, ntk.RandomFeatures
 every_case = pytest.mark.parametrize(
     "case",
     [

@@ -72,7 +72,9 @@ def test_the_gradient_itself_has_the_empirical_kernel(name):
     np.testing.assert_allclose(Z @ Z.T, empirical(feature_map, X), rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("X", [ROWS, IMAGES], ids=["rows", "images"])
+@pytest.mark.parametrize(
+    "X", [ROWS, pytest.param(IMAGES, marks=pytest.mark.slow)], ids=["rows", "images"]
+)
 def test_a_sketch_is_that_of_the_gradient(X):
     # the Jacobian by JAX, and the sketch from its definition with Hadamard matrices
     images = X is IMAGES

@@ -94,7 +94,14 @@ def test_series_is_stable_in_float32(dim):
 
 
 @pytest.mark.parametrize("dim", [3, 20])
-@pytest.mark.parametrize("skipped", [(), (0, 1), (0, 1, 3)])
+@pytest.mark.parametrize(
+    "skipped",
+    [
+        pytest.param((), marks=pytest.mark.slow),
+        (0, 1),
+        pytest.param((0, 1, 3), marks=pytest.mark.slow),
+    ],
+)
 def test_signs_are_the_best_of_all(dim, skipped):
     coefficients = expansion(ntk.zonal.ntk(2), dim, 6).copy()
     coefficients[list(skipped)] = 0
@@ -115,7 +122,10 @@ def test_high_degrees_take_alternating_pairs_of_signs():
     np.testing.assert_array_equal(weights[13:], [1, -1, -1, 1])
 
 
-@pytest.mark.parametrize("n_directions", [10, 1000, 10**6])
+@pytest.mark.parametrize(
+    "n_directions",
+    [pytest.param(10, marks=pytest.mark.slow), 1000, pytest.param(10**6, marks=pytest.mark.slow)],
+)
 def test_best_degree_has_the_least_error(n_directions):
     dim, total = 4, 3.0
     coefficients = expansion(ntk.zonal.ntk(2), dim, 9)

@@ -111,7 +111,7 @@ def test_random_features_by_loops(sampling):
         np.testing.assert_allclose(z, by_loops(image, activations, mix), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("degree", [2, 4])
+@pytest.mark.parametrize("degree", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_polynomial_sketch_by_loops(degree):
     method = PolynomialSketch(degree, "layered", "taylor", "osnap", False, hidden_components=20)
     feature_map, Z = features_of(method)

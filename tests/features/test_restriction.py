@@ -66,7 +66,11 @@ def test_sparse_rows(method, architecture):
     np.testing.assert_allclose(sparse, transform_blocks(whole, X)[:, columns], rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize(("method", "architecture"), CUT, ids=case_name)
+@pytest.mark.parametrize(
+    ("method", "architecture"),
+    [CUT[0], *(pytest.param(*case, marks=pytest.mark.slow) for case in CUT[1:])],
+    ids=case_name,
+)
 def test_few_columns_cost_little(method, architecture):
     X = np.random.default_rng(3).standard_normal((4, 40))
     whole = draw_map(method, architecture, X, 800, jax.random.key(0))

@@ -49,7 +49,7 @@ def test_the_oracle_agrees(name, depth, readout, signals):
     np.testing.assert_allclose(single, expected[:, :, 1], rtol=3e-5)
 
 
-@pytest.mark.parametrize("readout", ["last", "mean"])
+@pytest.mark.parametrize("readout", ["last", pytest.param("mean", marks=pytest.mark.slow)])
 def test_both_directions(readout, signals):
     both = ntk.rnn(2, readout, bidirectional=True, bias_std=0.3)
     one = ntk.rnn(2, readout, bias_std=0.3)
