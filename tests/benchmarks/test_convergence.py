@@ -21,6 +21,7 @@ def folder(tmp_path, monkeypatch):
 # ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_method_on_the_crops(folder):
     settings = convergence.settings(True)
     [configuration] = [
