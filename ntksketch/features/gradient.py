@@ -12,9 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ntksketch.architectures import Architecture, Dense, Input
+from ntksketch.architectures import Architecture, Dense, Input, Recurrent
 from ntksketch.architectures.layers import as_layers
-from ntksketch.architectures.spatial import is_spatial, whole
+from ntksketch.architectures.spatial import all_layers, is_spatial, whole
 from ntksketch.data.precision import precision
 from ntksketch.features.base import Method, check_lengths
 from ntksketch.features.sketched_map import SketchedMap
@@ -50,9 +50,9 @@ class GradientFeatures(Method):
     ----------
     width : int, default=None
         Units or channels of the hidden layers. The relative error that more columns do not take
-        away falls with its square root. None takes 1,024 units, and 128 channels of images and
-        signals; with ``product="exact"`` the most for which the gradient has `n_components`
-        entries.
+        away falls with its square root. None takes 1,024 units, also of recurrent layers, and 128
+        channels of convolutions; with ``product="exact"`` the most for which the gradient has
+        `n_components` entries.
     product : {"tensor-srht", "exact"}, default="tensor-srht"
         The sketches, or the gradient itself, followed by zeros.
     initialization : {"orthogonal", "gaussian"}, default="orthogonal"
@@ -64,6 +64,10 @@ class GradientFeatures(Method):
     A network whose last weights have an activation behind them has as many outputs as units, which
     random signs add up. ``kind="nngp"`` has features, too: the outputs of a network with
     `n_components` of them, over the square root of their number.
+
+    Errors of recurrent networks with rectifiers grow with the steps, and their distribution over
+    draws has a heavy tail: the same weights act at every step. A few hundred units can be off by
+    more than the kernel itself.
 
     References
     ----------
@@ -151,7 +155,10 @@ class GradientFeatures(Method):
     def _width(self, architecture: Architecture, row: tuple[int, ...], n_components: int) -> int:
         """Return how many units hidden layers have."""
         if self.product != "exact":
-            return self.width or (_CHANNELS if is_spatial(architecture) else _UNITS)
+            layers = all_layers(architecture)
+            recurrent = any(isinstance(layer, Recurrent) for layer in layers)
+            narrow = is_spatial(architecture) and not recurrent
+            return self.width or (_CHANNELS if narrow else _UNITS)
         width = self.width or 1
         least = _entries(architecture, row, width)
         if least > n_components:

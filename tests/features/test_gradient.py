@@ -144,6 +144,16 @@ def test_sparse_rows_are_never_dense():
     np.testing.assert_allclose(Z, transform_blocks(feature_map, X.toarray()), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "width"),
+    [(ntk.mlp(1), 1024), (ntk.cnn(1, shape=(2, 2, 2)), 128), (ntk.rnn(1, shape=(8, 1)), 1024)],
+    ids=["units", "channels", "states"],
+)
+def test_width_by_default(architecture, width):
+    feature_map = draw(ntk.GradientFeatures(), architecture, np.ones((2, 8)), 4)
+    assert feature_map.plan.width == width
+
+
 def test_published_width_is_the_largest_that_fits():
     method = ntk.GradientFeatures.published()
     assert method.initialization == "gaussian"
