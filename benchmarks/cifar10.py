@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import ntksketch as ntk
 from benchmarks import cifar10_drawing, finite_cnn, images, kept, ridge
 from benchmarks.datasets import Dataset
-from benchmarks.errors import summary
+from benchmarks.errors import relative_error, summary
 from benchmarks.methods import made
 from benchmarks.runner import LONG
 from benchmarks.timing import Stages, median_ratio, medians, peak_memory, side_by_side
@@ -352,7 +352,7 @@ def _compared(
         with stages("featurise"):
             Z = features.transform(data.X_train).astype(np.float64)
         Z_test = features.transform(data.X_test).astype(np.float64)
-        errors.append(float(np.linalg.norm(Z_test[some] @ Z[some].T - K) / np.linalg.norm(K)))
+        errors.append(relative_error(Z_test[some] @ Z[some].T, K))
         prediction = exact_ridge(Z @ Z.T, data.targets).predict(Z_test @ Z.T)
         scores.append(data.scores(prediction)["score"])
     return {

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 import ntksketch as ntk
 from benchmarks import images
 from benchmarks.datasets import load, load_series, some_rows
-from benchmarks.errors import summary
+from benchmarks.errors import exponent, relative_error, summary
 from benchmarks.methods import made
 from benchmarks.rendering import markdown_table, measurements, number
-from benchmarks.timing import Stages
 
 CROP = 8  # pixels along a side
 _EXACT_PAIR = 1.5e-8  # seconds of a pair of pixels or steps on two quiet cores
@@ -178,19 +177,17 @@ def measure(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str
     left = np.delete(X, chosen, axis=0)
     X = X[chosen]
     fit = left[some_rows(len(left), settings["fit_rows"], seed=3)]
-    architecture, stages = problem.network(X.shape[1]), Stages()
-    with stages("exact kernel"):
-        K = ntk.kernel(architecture, X.astype(np.float64))
-    sizes = []
+    architecture, sizes = problem.network(X.shape[1]), []
+    K = ntk.kernel(architecture, X.astype(np.float64))
     for m in _sizes(method, settings):
         if method.exact_kernel and m > len(fit):
             break
-        errors = [
-            _error(_features(architecture, method, m, seed, fit, X), K)
-            for seed in range(settings["draws"])
-        ]
+        errors = []
+        for seed in range(settings["draws"]):
+            Z = _features(architecture, method, m, seed, fit, X)
+            errors.append(relative_error(Z @ Z.T, K))
         sizes.append({"n_components": m, "error": summary(errors)})
-    return {"n_rows": len(X), "n_fit": len(fit), "sizes": sizes, "seconds": dict(stages)}
+    return {"n_rows": len(X), "n_fit": len(fit), "sizes": sizes}
 
 
 def _features(
@@ -200,18 +197,6 @@ def _features(
         architecture, made(method.path, method.parameters(m)), m, random_state=seed
     )
     return np.asarray(features.fit(fit).transform(X), np.float64)
-
-
-def _error(Z: NDArray[np.float64], K: NDArray[np.float64]) -> float:
-    return float(np.linalg.norm(Z @ Z.T - K) / np.linalg.norm(K))
-
-
-def slope(sizes: list[dict[str, Any]]) -> float | None:
-    """Return the slope of log(error) over log(number of features)."""
-    if len(sizes) < 2:
-        return None
-    m, errors = np.log([(s["n_components"], s["error"]["mean"]) for s in sizes]).T
-    return float(np.polyfit(m, errors, 1)[0])
 
 
 def table(results: dict[str, Any]) -> str:
@@ -232,7 +217,7 @@ def table(results: dict[str, Any]) -> str:
         rows = []
         for m in found:
             errors = {x["n_components"]: x["error"]["mean"] for x in m["sizes"]}
-            fitted = slope(m["sizes"])
+            fitted = exponent(errors.items())
             rows.append(
                 (
                     METHODS[m["method"]].label,

@@ -62,6 +62,20 @@ class Yardstick:
         return {name: summary([errors[name] for errors in each]) for name in each[0]}
 
 
+def relative_error(found: NDArray, wanted: NDArray) -> float:
+    """Return the Frobenius norm of the difference, relative."""
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+
+
+def exponent(points: Iterable[tuple[float, float]]) -> float | None:
+    """Return the exponent of y = x^exponent that fits best, or None for fewer than two points."""
+    points = list(points)
+    if len({x for x, _ in points}) < 2:
+        return None
+    x, y = np.log(np.array(points)).T
+    return float(np.polyfit(x, y, 1)[0])
+
+
 def summary(values: list[float]) -> dict[str, Any]:
     """Return the mean, the standard deviation (of one value: None) and the values."""
     std = statistics.stdev(values) if len(values) > 1 else None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 import ntksketch as ntk
 from benchmarks import ridge
 from benchmarks.datasets import Dataset, load, some_rows
+from benchmarks.errors import relative_error
 from benchmarks.exact import solve_kernel_ridge
 from benchmarks.peers import GAMMAS, choose_gamma, rbf_sampler
 from benchmarks.rendering import COLOURS, markdown_table, measurements, mebibytes, number
@@ -176,7 +177,7 @@ def _kernel_errors(
     errors = []
     for seed in range(settings["error_seeds"]):
         Z = _draw(configuration, X, None, seed).transform(X)
-        errors.append(float(np.linalg.norm(Z @ Z.T - K) / np.linalg.norm(K)))
+        errors.append(relative_error(Z @ Z.T, K))
     return {
         "rows": len(X),
         "draws": errors,

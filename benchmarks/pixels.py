@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ntksketch as ntk
-from benchmarks import images
+from benchmarks import errors, images
 from benchmarks.rendering import COLOURS, markdown_table, measurements, mebibytes, number
 from benchmarks.timing import medians, peak_memory, side_by_side
 
@@ -129,10 +129,7 @@ def _exact(architecture: ntk.Architecture, side: int, n: int) -> Callable[[], An
 
 def exponent(found: list[dict[str, Any]]) -> float | None:
     """Return the slope of log(seconds of each) over log(pixels)."""
-    if len(found) < 2:
-        return None
-    pixels, seconds = (np.log([m[name] for m in found]) for name in ("pixels", "each"))
-    return float(np.polyfit(pixels, seconds, 1)[0])
+    return errors.exponent((m["pixels"], m["each"]) for m in found)
 
 
 def series(results: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.linalg import get_blas_funcs
 
 import ntksketch as ntk
-from benchmarks import scale_exact, scale_flow
+from benchmarks import errors, scale_exact, scale_flow
 from benchmarks.datasets import load, some_rows
 from benchmarks.mesh import teacher
 from benchmarks.rendering import COLOURS, markdown_table, measurements, mebibytes, number
@@ -244,15 +244,9 @@ _MEASURES = {
 
 def exponent(found: list[dict[str, Any]]) -> float | None:
     """Return the slope of log(time of the pass) over log(rows), from enough rows on."""
-    points = [
-        (np.log(m["n_rows"]), np.log(m["seconds"]["pass"]))
-        for m in found
-        if m["n_rows"] >= _FEWEST_FOR_EXPONENT
-    ]
-    if len(points) < 2:
-        return None
-    rows, seconds = np.transpose(points)
-    return float(np.polyfit(rows, seconds, 1)[0])
+    return errors.exponent(
+        (m["n_rows"], m["seconds"]["pass"]) for m in found if m["n_rows"] >= _FEWEST_FOR_EXPONENT
+    )
 
 
 def _series(results: dict[str, Any]) -> dict[tuple[str, int], list[dict[str, Any]]]:

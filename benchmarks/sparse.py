@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from benchmarks.errors import exponent
 from benchmarks.methods import COLOURS, LABELS, LIBRARY, draw
 from benchmarks.rendering import markdown_table, measurements, mebibytes, number
 from benchmarks.timing import peak_memory, seconds_of
@@ -131,14 +132,6 @@ def hashed_rows(words: NDArray[np.uint64], n_rows: int, n_columns: int) -> Any:
     return X
 
 
-def slope(points: list[tuple[float, float]]) -> float | None:
-    """Return the exponent of y = x^exponent that fits best, or None for fewer than two points."""
-    if len({x for x, _ in points}) < 2:
-        return None
-    x, y = np.log(np.array(points)).T
-    return float(np.polyfit(x, y, 1)[0])
-
-
 def series(
     results: dict[str, Any], method: str
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
@@ -159,8 +152,8 @@ def table(results: dict[str, Any]) -> str:
     methods = [name for name in LABELS if measurements(results, method=name)]
     exponents = []
     for method in methods:
-        by_entries, by_columns = series(results, method)
-        exponents.append((LABELS[method], number(slope(by_entries)), number(slope(by_columns))))
+        found = map(exponent, series(results, method))
+        exponents.append((LABELS[method], *map(number, found)))
     rows = [
         (
             LABELS[m["method"]],

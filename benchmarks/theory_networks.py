@@ -123,11 +123,6 @@ def half_mean_square(outputs: NDArray, y: NDArray) -> NDArray[np.float64]:
     return np.mean((outputs - y) ** 2, axis=-1) / 2
 
 
-def relative(found: NDArray, wanted: NDArray) -> float:
-    """Return the relative error in the Frobenius norm."""
-    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
-
-
 def mean_and_error(values: Sequence[float] | NDArray) -> dict[str, Any]:
     """Return the mean over draws with its standard error, and the draws."""
     values = np.asarray(values, np.float64)

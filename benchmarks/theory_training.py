@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 import ntksketch as ntk
 from benchmarks.datasets import load, normalised, some_rows
+from benchmarks.errors import relative_error
 from benchmarks.theory_networks import (
     digits,
     draw,
     function_of,
     half_mean_square,
     mean_and_error,
-    relative,
     signs,
     step_size,
     train,
@@ -83,12 +83,12 @@ def _one_network(
     }
     return {
         "errors": {
-            name: [relative(*pair) for pair in zip(predicted, network[1:], strict=True)]
+            name: [relative_error(*pair) for pair in zip(predicted, network[1:], strict=True)]
             for name, predicted in predictions.items()
         },
         "right": np.mean((fitted[1:] > 0) == (y > 0), axis=1),
         "loss": half_mean_square(fitted[1:], y),
-        "agreement": relative(predictions["empirical kernel"], linearised),
+        "agreement": relative_error(predictions["empirical kernel"], linearised),
     }
 
 
@@ -119,7 +119,7 @@ def mnist(settings: dict[str, Any]) -> dict[str, Any]:
             "accuracy": float(np.mean((predicted > 0) == labels_test)),
             "same_labels": float(np.mean((predicted > 0) == (network > 0))),
             "correlation": float(np.corrcoef(predicted, network)[0, 1]),
-            "error": relative(predicted, network),
+            "error": relative_error(predicted, network),
         }
 
     compare("network", network)

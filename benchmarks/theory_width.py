@@ -8,13 +8,13 @@ import jax
 import numpy as np
 
 import ntksketch as ntk
+from benchmarks.errors import relative_error
 from benchmarks.theory_networks import (
     digits,
     draw,
     function_of,
     half_mean_square,
     mean_and_error,
-    relative,
     signs,
     slope,
     step_size,
@@ -34,11 +34,11 @@ def convergence(settings: dict[str, Any]) -> dict[str, Any]:
         for i, j in np.ndindex(errors.shape):
             params = draw(s["depth"], s["widths"][j], X.shape[1], i, init=init, dtype=np.float32)
             empirical = ntk.empirical_ntk(f, params, X).astype(np.float64)
-            errors[i, j] = relative(empirical, K)
+            errors[i, j] = relative_error(empirical, K)
             mean[j] += empirical / s["draws"]
         found[init] = {
             "errors": [mean_and_error(column) for column in errors.T],
-            "errors_of_mean": [relative(mean[j], K) for j in range(len(mean))],
+            "errors_of_mean": [relative_error(mean[j], K) for j in range(len(mean))],
             "slope": slope(s["widths"], errors),
         }
     return {"widths": s["widths"], "inits": found}
@@ -55,7 +55,7 @@ def drift(settings: dict[str, Any]) -> dict[str, Any]:
         start = draw(s["depth"], s["widths"][j], X.shape[1], i, dtype=np.float32)
         end, (outputs,) = train(f, start, X, y, rate, [s["steps"]], X)
         before, after = (ntk.empirical_ntk(f, params, X) for params in (start, end))
-        changes[i, j] = relative(after, before)
+        changes[i, j] = relative_error(after, before)
         moves[i, j] = _distance(start, end)
         losses[i, j] = half_mean_square(outputs[-1], y)
     return {

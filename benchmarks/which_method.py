@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks import frontier_drawing as frontier
 from benchmarks import sparse, sparse_quality, uci_drawing
+from benchmarks.errors import exponent
 from benchmarks.methods import LABELS, approximates_ntk
 from benchmarks.rendering import footnote, markdown_table, measurements, number
 from benchmarks.results import read, write_atomically
@@ -163,7 +164,7 @@ def _slopes(found: list[dict[str, Any]]) -> str:
                 for m in found
                 if (m["data"], m["method"], m["depth"]) == (data, method, 2) and "errors" in m
             ]
-            cells.append(number(sparse.slope(points), 2))
+            cells.append(number(exponent(points), 2))
         if any(cells):
             rows.append((LABELS[method], *cells))
     return markdown_table(("method", *(frontier.TITLES[data] for data in names)), rows)
@@ -221,7 +222,7 @@ def _sparse(results: dict[str, Any]) -> list[str]:
     for method in LABELS:
         by_entries, by_columns = sparse.series(results, method)
         if by_entries or by_columns:
-            exponents = number(sparse.slope(by_entries), 2), number(sparse.slope(by_columns), 2)
+            exponents = number(exponent(by_entries), 2), number(exponent(by_columns), 2)
             rows.append((LABELS[method], *exponents, f"{by_columns[-1][0]:,}"))
     text = (
         "Exponents of the time of `transform` in the number of entries and in the number of "

@@ -313,6 +313,13 @@ def is_spatial(architecture: Any) -> bool:
     return any(isinstance(layer, kinds) for layer in all_layers(architecture))
 
 
+def is_recurrent(architecture: Any) -> bool:
+    """Say whether a value is an architecture with recurrent layers."""
+    if not isinstance(architecture, Architecture):
+        return False
+    return any(isinstance(layer, Recurrent) for layer in all_layers(architecture))
+
+
 def has_lengths(architecture: Any) -> bool:
     """Say whether a value is an architecture whose rows say how many steps they have."""
     if not isinstance(architecture, Architecture):

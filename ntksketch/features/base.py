@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import jax
 from numpy.typing import NDArray
 
-from ntksketch.architectures import Architecture, Recurrent
+from ntksketch.architectures import Architecture
 from ntksketch.architectures.layers import short_repr
-from ntksketch.architectures.spatial import all_layers, has_lengths, is_spatial
+from ntksketch.architectures.spatial import has_lengths, is_recurrent, is_spatial
 from ntksketch.kernels import ZonalKernel, resolve_target
 from ntksketch.kernels.gram import check_squares, in_range
 from ntksketch.kernels.inputs import with_input
@@ -53,7 +53,7 @@ class FeatureMap(Protocol):
 
 def check_layers(method: Method, target: Any) -> None:
     """Raise ValueError if a network has layers that no method goes through one by one."""
-    if is_spatial(target) and any(isinstance(x, Recurrent) for x in all_layers(target)):
+    if is_recurrent(target):
         raise ValueError(
             f"{method} has no features of {target}, which is recurrent: take method='nystroem'"
         )

@@ -12,9 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ntksketch.architectures import Architecture, Dense, Input, Recurrent
+from ntksketch.architectures import Architecture, Dense, Input
 from ntksketch.architectures.layers import as_layers
-from ntksketch.architectures.spatial import all_layers, is_spatial, whole
+from ntksketch.architectures.spatial import is_recurrent, is_spatial, whole
 from ntksketch.data.precision import precision
 from ntksketch.features.base import Method, check_lengths
 from ntksketch.features.sketched_map import SketchedMap
@@ -155,9 +155,7 @@ class GradientFeatures(Method):
     def _width(self, architecture: Architecture, row: tuple[int, ...], n_components: int) -> int:
         """Return how many units hidden layers have."""
         if self.product != "exact":
-            layers = all_layers(architecture)
-            recurrent = any(isinstance(layer, Recurrent) for layer in layers)
-            narrow = is_spatial(architecture) and not recurrent
+            narrow = is_spatial(architecture) and not is_recurrent(architecture)
             return self.width or (_CHANNELS if narrow else _UNITS)
         width = self.width or 1
         least = _entries(architecture, row, width)

@@ -19,15 +19,15 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from ntksketch.architectures import Activation, Architecture, Dense, LastStep, Recurrent, Reverse
+from ntksketch.architectures import Activation, Architecture, Dense, LastStep, Reverse
 from ntksketch.architectures.layers import as_layers
 from ntksketch.architectures.shapes import Shape, input_shape, output_shape
 from ntksketch.architectures.spatial import (
     AvgPool,
     Flatten,
     GlobalAvgPool,
-    all_layers,
     has_lengths,
+    is_recurrent,
     is_spatial,
 )
 from ntksketch.data.blocks import block_slices, pad_rows, rows_per_block
@@ -74,7 +74,7 @@ def _refusal(target: Any) -> str | None:
     layers = as_layers(target)
     if has_lengths(target):
         return "takes sequences of different lengths: take 'nystroem'"
-    if any(isinstance(layer, Recurrent) for layer in all_layers(target)):
+    if is_recurrent(target):
         return "is recurrent: take 'nystroem'"
     if not any(isinstance(layer, Activation) for layer in layers):
         return "has no activation outside of residual sums: put one before its pool, as resnet()"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import ntksketch as ntk
-from benchmarks import frontier, frontier_drawing, frontier_estimators, sparse, which_method
+from benchmarks import frontier, frontier_drawing, frontier_estimators, which_method
 from benchmarks.datasets import Dataset, load, normalised
-from benchmarks.errors import Yardstick, apart, summary
+from benchmarks.errors import Yardstick, apart, exponent, summary
 from benchmarks.methods import LABELS, library_method
 from benchmarks.peers import NTKNystroem
 from benchmarks.rendering import render
@@ -184,8 +184,8 @@ def test_power_laws_are_recovered():
     assert frontier_estimators.fitted_size(tried, 0.03) == 10_000
     assert frontier_estimators.fitted_size(tried[:1], 0.03) == 10_000
     assert frontier_estimators.fitted_size(tried[::-1], 0.03) == 10_000
-    assert sparse.slope([(m, 3 * m**-0.5) for m in (1.0, 2.0, 9.0)]) == pytest.approx(-0.5)
-    assert sparse.slope([(1.0, 2.0)]) is None
+    assert exponent([(m, 3 * m**-0.5) for m in (1.0, 2.0, 9.0)]) == pytest.approx(-0.5)
+    assert exponent([(1.0, 2.0)]) is None
 
 
 def test_bare_gram():
