@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import sklearn
 from numpy.typing import NDArray
 
 import ntksketch as ntk
@@ -30,6 +31,7 @@ def settings(short: bool) -> dict[str, Any]:
         "exact_rounds": 3,
         "slow_rounds": 1,
         "slow_side": 64,
+        "memory": 2048,  # MiB: a pair of images of 64 x 64 pixels is more than what is usual
     }
     small = {
         "sides": [8, 16],
@@ -84,7 +86,7 @@ def measure(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str
         entries = count
     else:
         count = settings["exact_images"][str(side)]
-        run, entries = _exact(architecture, side, count), count**2
+        run, entries = _exact(architecture, side, count, settings["memory"]), count**2
     run()
     with peak_memory() as memory:
         seconds = side_by_side({what: run}, _rounds(configuration, settings))
@@ -116,10 +118,15 @@ def _features(
     return lambda: features.transform(X)
 
 
-def _exact(architecture: ntk.Architecture, side: int, n: int) -> Callable[[], Any]:
+def _exact(architecture: ntk.Architecture, side: int, n: int, memory: int) -> Callable[[], NDArray]:
     """Return what computes the kernel of n images with n others."""
     X = _images(side, 2 * n)
-    return lambda: ntk.kernel(architecture, X[:n], X[n:])
+
+    def run() -> NDArray:
+        with sklearn.config_context(working_memory=memory):
+            return ntk.kernel(architecture, X[:n], X[n:])
+
+    return run
 
 
 # ---------------------------------------------------------------------------------------------
@@ -165,7 +172,8 @@ def table(results: dict[str, Any]) -> str:
         "# Growth with the pixels",
         "Images of CIFAR-10 with pixels averaged or repeated, `cnn(3)`, float32, compiled before: "
         f"features by `LayerwiseNystroem` with {first} and {second} landmarks in the hidden layers "
-        f"and m = {s['n_components']:,}, and `kernel` of so many images with as many others.",
+        f"and m = {s['n_components']:,}, and `kernel` of so many images with as many others, "
+        f"with a `working_memory` of {s['memory']:,} MiB.",
         markdown_table(header, rows),
     ]
     if exponents:

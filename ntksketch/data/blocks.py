@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import sklearn
 
 _MIB = 2**20
-BLOCK_ROWS = 256  # larger blocks gain nothing in a matrix product and leave the cache
+BLOCK_ROWS = 256  # larger blocks gain little in a matrix product, and may leave the cache
 
 
 def format_bytes(n_bytes: float) -> str:

@@ -25,6 +25,7 @@ from ntksketch.kernels.inputs import check_sequences
 _IN_FLIGHT = 2  # blocks at a time: one computed while the one before is read back
 
 _MOST_ROWS = 8192  # of a block on an accelerator, which small ones leave idle
+_CACHED = 72 * 2**20  # bytes that a block of twice the usual rows may count, to be the faster one
 
 
 def transform_blocks(
@@ -76,9 +77,8 @@ def transform_blocks(
             f"the feature matrix of {n:,} x {n_components:,} {X.dtype} entries",
             "transform and use the rows in blocks, or take fewer components",
         )
-    most = BLOCK_ROWS if jax.default_backend() == "cpu" else _MOST_ROWS
-    row_bytes = itemsize * _IN_FLIGHT * feature_map.row_entries
-    rows = rows_per_block(row_bytes, working_memory, most=most)
+    row_bytes = itemsize * feature_map.row_entries
+    rows = rows_per_block(_IN_FLIGHT * row_bytes, working_memory, most=_most_rows(row_bytes))
     height = padded_rows(n, rows)
     Z = np.empty((n, n_components), X.dtype) if out is None else out
     with precision(X.dtype):
@@ -92,6 +92,14 @@ def transform_blocks(
         blocks = map(computed, block_slices(n, rows))
         store_behind(blocks, functools.partial(_store, Z, start))
     return Z
+
+
+def _most_rows(row_bytes: float) -> int:
+    """Return the largest number of rows of a block: those of which each takes the least time."""
+    if jax.default_backend() != "cpu":
+        return _MOST_ROWS
+    twice = 2 * BLOCK_ROWS
+    return twice if twice * row_bytes <= _CACHED else BLOCK_ROWS
 
 
 def check_block(feature_map: FeatureMap, X: Any, start: int = 0) -> None:

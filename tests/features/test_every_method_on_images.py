@@ -6,7 +6,14 @@ import jax
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from feature_statistics import assert_unbiased, draw, draw_map, relative_error
+from feature_statistics import (
+    assert_compiles_once,
+    assert_sums_on_a_mesh_are_those_of_the_host,
+    assert_unbiased,
+    draw,
+    draw_map,
+    relative_error,
+)
 from method_table import IMAGE_CASES
 from sklearn.datasets import load_digits
 
@@ -184,9 +191,27 @@ def test_images_of_weight_zero_have_no_influence(case):
     np.testing.assert_allclose(again, Z, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @every_case
-def test_recurrent_networks_are_taken_or_refused_by_name(case):
-    architecture, X = on(ntk.rnn(), SIGNALS)
+def test_sums_on_a_mesh_are_those_of_the_host(case):
+    architecture, X = on(SHALLOW, RNG.standard_normal((70, 4, 4, 2)) + 1)
+    feature_map = draw_map(case.method, architecture, X, 12, jax.random.key(0))
+    assert_sums_on_a_mesh_are_those_of_the_host(feature_map, X)
+
+
+@pytest.mark.slow
+@every_case
+def test_compiles_once_for_any_number_of_blocks(case, compilations):
+    X = RNG.standard_normal((200, 4, 4, 2)).astype(np.float32)
+    architecture, X = on(SHALLOW, X)
+    feature_map = draw_map(case.method, architecture, X[:40], 13, jax.random.key(0))
+    assert_compiles_once(feature_map, X, compilations)
+
+
+@every_case
+@pytest.mark.parametrize("readout", ["last", pytest.param("mean", marks=pytest.mark.slow)])
+def test_recurrent_networks_are_taken_or_refused_by_name(case, readout):
+    architecture, X = on(ntk.rnn(readout=readout), SIGNALS)
     if case.recurrent:
         K = ntk.kernel(architecture, X)
         Z = draw(case.method, architecture, X, 1024, jax.random.key(0))
