@@ -234,15 +234,19 @@ def plot(results: dict[str, Any]) -> Any:
     """Return a figure: error against m, a panel for each problem."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 8), layout="constrained")
+    figure, labelled = Figure(figsize=(12, 8), layout="constrained"), {}
     for axes, (name, problem) in zip(figure.subplots(2, 2).flat, PROBLEMS.items(), strict=True):
         for m in measurements(results, problem=name):
             method = METHODS[m["method"]]
             sizes, means = zip(
                 *((x["n_components"], x["error"]["mean"]) for x in m["sizes"]), strict=True
             )
-            axes.loglog(sizes, means, "o-", color=method.colour, label=method.label)
+            (line,) = axes.loglog(sizes, means, "o-", color=method.colour)
+            labelled.setdefault(method.label, line)
         axes.set(title=problem.label.replace("`", ""), xlabel="m", ylabel="relative error")
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8)
+        components = results["settings"]["components"]
+        axes.set_xticks(components, [f"{m:,}" for m in components])
+        axes.minorticks_off()
+    if labelled:
+        figure.legend(labelled.values(), labelled.keys(), loc="outside lower center", ncols=3)
     return figure
