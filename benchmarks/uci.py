@@ -246,8 +246,11 @@ def choose_machine(
 
 
 def scaled(K: NDArray) -> NDArray:
-    """Return the kernel with a diagonal of mean one, so that penalties mean the same for all."""
-    mean = float(np.trace(K)) / len(K)
+    """Return a kernel with a diagonal of mean one, so that penalties mean the same for all.
+
+    Where it has more rows than columns, those of the columns come first.
+    """
+    mean = float(np.mean(np.diagonal(K)))
     return K / mean if mean > 0 else K
 
 

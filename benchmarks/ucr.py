@@ -21,7 +21,7 @@ from benchmarks.datasets import Dataset, load_series
 from benchmarks.methods import library_method
 from benchmarks.peers import median_squared_distance
 from benchmarks.timing import Stages
-from benchmarks.uci import choose_machine, machine_accuracy
+from benchmarks.uci import choose_machine, machine_accuracy, scaled
 from benchmarks.warping import warped_distances
 
 table, plot = ucr_drawing.table, ucr_drawing.plot
@@ -256,12 +256,6 @@ def support_vectors(
     parts = np.arange(n), np.arange(n, len(K))
     y = np.concatenate([data.y_train, data.y_test])
     return machine_accuracy(K, y, parts, best["C"]), {**best, "held_out": held_out}
-
-
-def scaled(K: NDArray) -> NDArray:
-    """Return a kernel whose mean over the diagonal of the series to fit, the first, is one."""
-    mean = float(np.mean(np.diagonal(K)))
-    return K / mean if mean > 0 else K
 
 
 # ---------------------------------------------------------------------------------------------
