@@ -83,7 +83,8 @@ def _choices(results: dict[str, Any]) -> str:
             f"{s['depths'][0]}, bias_std {s['bias_stds'][0]:g}): its kernel takes all pairs of "
             "steps.",
             f"* RNTK features: method {s['feature_method']!r}, m of them from n training series, "
-            "the same grid; the machine is linear in them.",
+            "the same grid; the machine is linear in them. With all series as landmarks, which is "
+            "what `NTKFeatures` takes of so few, they have the exact kernel.",
             f"* NTK: depth {listed(s['mlp_depths'])}, the same bias_std. RBF: {listed(s['rbf'])} "
             "times the inverse median squared distance. Nearest, warped: the least sum of squares "
             f"over alignments within windows of {listed(s['windows'])} times the length.",

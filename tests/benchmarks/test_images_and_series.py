@@ -363,7 +363,8 @@ def test_divisions_have_all_classes_and_training_series_alone():
 
 def test_mean_states_are_for_short_series():
     settings = ucr.settings(False)
-    short, long = ucr.networks(150, settings), ucr.networks(151, settings)
+    most = settings["mean_steps"]
+    short, long = ucr.networks(most, settings), ucr.networks(most + 1, settings)
     assert {network["readout"] for network in long} == {"last"}
     assert [network for network in short if network not in long] == [
         {"depth": 1, "bias_std": 0.0, "readout": "mean", "weight_std": weight_std}
