@@ -91,9 +91,9 @@ def test_the_error_falls_with_the_root_of_the_width(depth, bias_std, seed):
 @pytest.mark.parametrize("name", ["mlp", "cnn", "rnn"])
 def test_wide_networks(name, init, bias_std):
     architecture, width, n_draws = {
-        "mlp": (ntk.mlp(2, bias_std=bias_std), 512, 128),
-        "cnn": (ntk.cnn(2, bias_std=bias_std), 256, 60),
-        "rnn": (ntk.rnn(1, bias_std=bias_std), 256, 200),
+        "mlp": (ntk.mlp(2, bias_std=bias_std), 4096, 12),
+        "cnn": (ntk.cnn(2, bias_std=bias_std), 512, 24),
+        "rnn": (ntk.rnn(1, bias_std=bias_std), 512, 200),
     }[name]
     X = rows_for(name, n=4)
     K = ntk.kernel(architecture, X)
