@@ -337,7 +337,8 @@ def test_public_names_are_sorted_and_in_the_reference():
 
 INSTALL = "python -m pip install -e '.[all]' && ntksketch demo"
 CHECK = "python -m pip install -e '.[test]' && python -m pytest"
-PROSE = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs/user_guide").glob("*.md"))]
+README = REPOSITORY / "README.md"
+PROSE = [README, *sorted((REPOSITORY / "docs/user_guide").glob("*.md"))]
 
 
 def blocks(path, *languages):
@@ -346,7 +347,13 @@ def blocks(path, *languages):
     return re.findall(pattern, path.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("path", PROSE, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(page, id=page.name, marks=() if page == README else pytest.mark.slow)
+        for page in PROSE
+    ],
+)
 def test_python_blocks_run(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
@@ -355,7 +362,7 @@ def test_python_blocks_run(path, tmp_path, monkeypatch):
 
 
 def readme_commands():
-    text = "".join(blocks(REPOSITORY / "README.md", "bash", "console"))
+    text = "".join(blocks(README, "bash", "console"))
     return [line.removeprefix("$ ") for line in text.splitlines() if line.strip()]
 
 
@@ -376,9 +383,9 @@ def test_readme_shows_the_measured_table():
     results = REPOSITORY / "benchmarks/results"
     tables = (rows(results / f"{name}.md") for name in ("main", "frontier", "cifar10"))
     measured = [row for table in tables for row in table]
-    shown = [row for row in rows(REPOSITORY / "README.md") if row.startswith("| digits")]
+    shown = [row for row in rows(README) if row.startswith("| digits")]
     assert len(shown) == 2
-    assert set(rows(REPOSITORY / "README.md")) <= set(measured)
+    assert set(rows(README)) <= set(measured)
 
 
 def test_readme_commands_run(tmp_path):

@@ -109,7 +109,7 @@ def test_spectral_factor_falls_with_the_components(case, digits):
 
 
 @every_case
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 def test_exact_number_of_columns_in_the_dtype_of_the_rows(case, dtype):
     X = ROWS.astype(dtype)
     for m in (5, 8, 33):  # more than there are rows, too
@@ -346,6 +346,7 @@ def test_a_network_and_its_zonal_kernel_have_the_same_features(case):
         )
 
 
+@pytest.mark.slow
 @every_case
 def test_nngp(case):
     K = ntk.kernel(ntk.mlp(2), ROWS, kind="nngp")

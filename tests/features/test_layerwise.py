@@ -69,6 +69,7 @@ def relative_error(Z, K):
     return np.linalg.norm(Z @ Z.T - K) / np.linalg.norm(K)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ntk", "nngp"])
 @every_network
 def test_all_pixels_as_landmarks_give_the_exact_kernel(name, kind):

@@ -297,7 +297,11 @@ def test_homogeneous_for_every_draw(method, depth):
 @pytest.mark.parametrize(
     "target", [ntk.mlp(1), pytest.param(TARGETS[2], marks=pytest.mark.slow)], ids=repr
 )
-@pytest.mark.parametrize("method", METHODS, ids=repr)
+@pytest.mark.parametrize(
+    "method",
+    [METHODS[0], *(pytest.param(m, marks=pytest.mark.slow) for m in METHODS[1:])],
+    ids=repr,
+)
 @pytest.mark.parametrize("narrow", [pytest.param(4096, marks=pytest.mark.slow), 4])
 def test_sparse_rows_equal_dense_rows(target, method, narrow, monkeypatch):
     monkeypatch.setattr("ntksketch.features.powers._NARROW", narrow)

@@ -118,6 +118,7 @@ def test_two_lists_have_the_longest_of_both(sequences):
     np.testing.assert_array_equal(ntk.kernel(architecture, array), K)
 
 
+@pytest.mark.slow
 def test_tiles_and_their_padding_are_the_whole(sequences):
     """Blocks are padded with rows of zeros, sequences of no steps, which must do no harm."""
     architecture = ntk.rnn(1, "mean")
