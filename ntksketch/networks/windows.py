@@ -62,11 +62,11 @@ class Windows(NamedTuple):
             With the spatial axes of `shape`.
         """
         precision = lax.Precision.HIGHEST
-        if not any(
-            size > 1 or w.stride > 1 for size, w in zip(self.sizes, self.along, strict=True)
-        ):
-            filters = filters.reshape(filters.shape[-2:])
-            return jnp.matmul(features, filters, precision=precision)
+        pixels = all(w.size == w.stride == 1 for w in self.along)
+        if pixels or not self._convolves(features.dtype):
+            windows = features if pixels else self.joined(features)
+            filters = filters.reshape(-1, filters.shape[-1])
+            return jnp.matmul(windows, filters, precision=precision)
         axes = "HW"[: len(self.along)]
         return lax.conv_general_dilated(
             self.pad(features),
@@ -76,6 +76,15 @@ class Windows(NamedTuple):
             dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
             precision=precision,
         )
+
+    def _convolves(self, dtype: np.dtype) -> bool:
+        """Say whether XLA has a convolution of its own, and not a loop over the output.
+
+        On a processor that loop is slow, and reads in front of the array if the image is padded:
+        a segmentation fault where no memory lies there (jaxlib 0.10.2).
+        """
+        fits = all((w.n_windows - 1) * w.stride >= w.before + w.after for w in self.along)
+        return dtype == np.float32 and fits  # a filter that is no larger than the image
 
     def take(self, features: jax.Array, pixels: jax.Array) -> jax.Array:
         """Return one window of each image, (n, *sizes, a), those of pixels (n, len(S'))."""
