@@ -6,7 +6,7 @@ import functools
 import math
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +16,19 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, get_blas_funcs
 
 from ntksketch.architectures import Architecture
-from ntksketch.architectures.spatial import is_spatial
+from ntksketch.data.blocks import block_slices
 from ntksketch.features.base import Method
 from ntksketch.features.landmarks import SELECTIONS
 from ntksketch.features.principal import leading_eigenvectors, sample_rows
 from ntksketch.features.whitening import INDEFINITE, factorise, jitters, whitening
 from ntksketch.kernels import ZonalKernel, kernel
-from ntksketch.kernels.gram import check_rows, in_range, kernel_block, squared_norms
-from ntksketch.kernels.pixels import pairs_of_pixels
+from ntksketch.kernels.gram import (
+    check_rows,
+    entry_bytes,
+    in_range,
+    kernel_block,
+    squared_norms,
+)
 from ntksketch.kernels.zonal import is_homogeneous
 from ntksketch.linear.penalty import Penalty
 from ntksketch.sketches.draws import generator
@@ -33,6 +38,7 @@ from ntksketch.sketches.draws import generator
 _ROWS_PER_LANDMARK = 8  # among which landmarks are chosen
 _PADDED = 1024  # columns up to which zeros among them cost little
 _DEFLATED = 64  # leading directions that are whitened for sums in float32
+_ENTRIES = 2**24  # of temporaries of a row's kernels with landmarks that are computed together
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -344,16 +350,33 @@ class AppliedNystroem(NamedTuple):
     def apply(self, X: Any) -> jax.Array:
         """Return the features of a block of rows, in its dtype."""
         landmarks, squares, linear = self.params
-        block = kernel_block(
-            self.plan.target, self.plan.kind, X, landmarks, squared_norms(X), squares
-        )
-        return _behind(self.plan.n_components, block, linear)
+        block = functools.partial(kernel_block, self.plan.target, self.plan.kind, X)
+        norms, n, together = squared_norms(X), landmarks.shape[0], _together(self.plan)
+        if n <= together:  # without copies of the landmarks
+            K = block(landmarks, norms, squares)
+        else:
+            slices = block_slices(n, together)
+            K = jnp.hstack([block(landmarks[s], norms, squares[s]) for s in slices])
+        return _behind(self.plan.n_components, K, linear)
+
+
+def _pair_entries(plan: NystroemPlan) -> float:
+    """Return how many entries of temporaries the kernel of a row and a landmark takes."""
+    return entry_bytes(plan.target, np.float32) / np.dtype(np.float32).itemsize
+
+
+def _together(plan: NystroemPlan) -> int:
+    """Return with how many landmarks a row's kernel is computed at a time.
+
+    With all, but for images, of which each pair takes as many arrays as there are pairs of pixels.
+    """
+    return min(plan.n_components, max(int(_ENTRIES / _pair_entries(plan)), 1))
 
 
 def _row_entries(plan: NystroemPlan, landmarks: Any) -> int:
-    """Return how many entries a row takes: its kernel with all landmarks, in some copies."""
-    pairs = pairs_of_pixels(cast(Any, plan.target)) if is_spatial(plan.target) else 1
-    return 6 * plan.n_components * pairs + 2 * landmarks.shape[1]
+    """Return how many entries a row takes: its kernel with landmarks, and what becomes of it."""
+    kernels = math.ceil(_pair_entries(plan) * _together(plan))
+    return kernels + 2 * plan.n_components + 2 * landmarks.shape[1]
 
 
 @functools.partial(jax.jit, static_argnums=0)

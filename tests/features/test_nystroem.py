@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from feature_statistics import draw_map, relative_error
 
 import ntksketch as ntk
-from ntksketch.features import transform_blocks
+from ntksketch.features import nystroem, transform_blocks
 from ntksketch.features.nystroem import _DEFLATED
 from ntksketch.kernels.gram import precision
 
@@ -191,6 +191,15 @@ def test_features_of_the_landmarks_do_not_depend_on_other_rows():
             [np.asarray(feature_map.apply(X[i : i + 8])) for i in range(0, 40, 8)]
         )
     np.testing.assert_allclose(alone, together, rtol=1e-9, atol=1e-12)
+
+
+def test_images_meet_as_many_landmarks_at_a_time_as_fit(monkeypatch):
+    X, architecture = rows(9, 6 * 6 * 2), ntk.cnn(2, shape=(6, 6, 2))
+    feature_map = with_landmarks(X[:7], architecture=architecture)
+    whole, expected = feature_map.row_entries, transform_blocks(feature_map, X)
+    monkeypatch.setattr(nystroem, "_ENTRIES", whole // 3)
+    assert feature_map.row_entries < whole / 2
+    np.testing.assert_allclose(transform_blocks(feature_map, X), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_memory_of_a_row_is_bounded_by_its_entries():
