@@ -21,6 +21,7 @@ HEADER = (
     "peak memory, MiB",
 )
 _FLIPS = "standardised, ZCA, flips"
+_MARKERS = "osDv"  # by the number of training images
 
 
 def table(results: dict[str, Any], labels: dict[str, str]) -> str:
@@ -192,9 +193,11 @@ def _choices(results: dict[str, Any]) -> str:
 def plot(results: dict[str, Any]) -> Any:
     """Return a figure: accuracy against m and time, and errors of the small problem."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-    figure = Figure(figsize=(13, 3.8), layout="constrained")
+    figure = Figure(figsize=(13, 4.6), layout="constrained")
     by_size, by_time, errors = figure.subplots(1, 3)
+    numbers = sorted({m["n_train"] for m in measurements(results, what="features")})
     colours, cycle = {}, list(COLOURS.values())
     series: dict[tuple[str, int, bool], list[dict[str, Any]]] = {}
     for m in measurements(results, what="features"):
@@ -202,16 +205,20 @@ def plot(results: dict[str, Any]) -> Any:
     for (method, n, flips), found in sorted(series.items()):
         colour = colours.setdefault(method, cycle[len(colours) % len(cycle)])
         found = sorted(found, key=lambda m: m["n_components"])
-        marker = {True: "^", False: "o"}[flips] + ("-" if n < 50_000 else "--")
+        style: dict[str, Any] = {
+            "marker": _MARKERS[numbers.index(n) % len(_MARKERS)],
+            "color": colour,
+        }
+        style |= {"fillstyle": "none"} if flips else {}
         label = f"{method}, {n:,}" + (", flips" if flips else "")
         scores = [m["score"] for m in found]
-        by_size.semilogx([m["n_components"] for m in found], scores, marker, color=colour)
+        by_size.semilogx([m["n_components"] for m in found], scores, **style)
         seconds = [sum(m["seconds"].values()) for m in found]
-        by_time.semilogx(seconds, scores, marker, color=colour, label=label)
+        by_time.semilogx(seconds, scores, label=label, **style)
     for m in measurements(results, what="finite"):
         by_size.axhline(m["score"], color="#999999")
         seconds = sum(m["seconds"].values())
-        by_time.semilogx([seconds], [m["score"]], "s", color="#999999", label="trained network")
+        by_time.semilogx([seconds], [m["score"]], "*", color="#999999", label="trained network")
     for m in measurements(results, what="small"):
         colour = colours.setdefault(m["method"], cycle[len(colours) % len(cycle)])
         means = [size["error"]["mean"] for size in m["sizes"]]
@@ -220,7 +227,14 @@ def plot(results: dict[str, Any]) -> Any:
     by_size.set(xlabel="m", title="test accuracy")
     by_time.set(xlabel="seconds in all", title="test accuracy")
     errors.set(xlabel="m", title="error of the kernel, small problem")
+    for axes in (by_size, by_time, errors):
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    errors.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    errors.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    errors.yaxis.set_minor_locator(NullLocator())
     for axes in (by_time, errors):
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8)
+            axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure

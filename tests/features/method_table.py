@@ -78,7 +78,7 @@ class ImageCase(NamedTuple):
     method: Method
     error: float
     mean: str | None = None
-    slope: float | None = -0.3
+    slope: float | None = -0.4
     recurrent: bool = False
     lengths: bool = False
 
@@ -94,7 +94,7 @@ class ImageCase(NamedTuple):
 IMAGE_CASES = [
     ImageCase(ntk.RandomFeatures(), 0.15, "exact"),
     ImageCase(ntk.RandomFeatures("gaussian", "tensor-sketch"), 0.2, "exact"),
-    ImageCase(ntk.RandomFeatures.published(), 0.4, "exact"),
+    ImageCase(ntk.RandomFeatures.published(), 0.4, "exact", -0.3),
     ImageCase(ntk.PolynomialSketch(variant="layered"), 0.2, slope=None),
     ImageCase(ntk.PolynomialSketch.published(degree=2), 0.25, slope=None),
     ImageCase(ntk.GradientFeatures(), 0.3, "exact", recurrent=True),

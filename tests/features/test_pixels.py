@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from ntksketch import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Input, kernel, serial
-from ntksketch.features.pixels import spatial_shape, windows_of
 from ntksketch.features.state import Explicit, linear
 
 RNG = np.random.default_rng(0)
@@ -30,27 +29,3 @@ def test_linear_networks_have_exact_features(layers):
     for kind, features in (("nngp", state.phi), ("ntk", state.psi)):
         Z = np.asarray(features)
         np.testing.assert_allclose(Z @ Z.T, kernel(architecture, IMAGES, kind=kind), rtol=1e-10)
-
-
-@pytest.mark.parametrize(
-    ("layer", "X"),
-    [
-        (Conv(3), IMAGES),
-        (Conv((2, 3), stride=2, padding="circular"), IMAGES),
-        (Conv(4, stride=3), SIGNALS),
-        (Dense(), IMAGES),
-    ],
-)
-def test_inner_products_with_windows_are_those_of_the_windows(layer, X):
-    around = windows_of(layer, X.shape[1:-1])
-    pixels = np.stack([RNG.integers(count, size=len(X)) for count in around.shape], axis=1)
-    with jax.enable_x64(True):
-        features = jnp.asarray(X)
-        assert spatial_shape(Explicit(features, None)) == X.shape[1:-1]
-        taken = np.asarray(around.take(features, jnp.asarray(pixels)))
-        assert taken.shape == (len(X), *around.sizes, 2)
-        found = np.asarray(around.correlate(features, jnp.moveaxis(taken, 0, -1)))
-    assert found.shape == (len(X), *around.shape, len(X))
-    flat = taken.reshape(len(X), -1)
-    at = found[(np.arange(len(X)), *pixels.T)]
-    np.testing.assert_allclose(at, flat @ flat.T, rtol=1e-10)

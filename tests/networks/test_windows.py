@@ -3,10 +3,13 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntksketch import AvgPool, Conv
+from ntksketch import AvgPool, Conv, Dense
+from ntksketch.features.pixels import spatial_shape
+from ntksketch.features.state import Explicit
 from ntksketch.networks.windows import windows_of
 
 RNG = np.random.default_rng(0)
@@ -18,7 +21,9 @@ CASES = [
     (Conv(5), (2, 2)),
     (AvgPool(2), (4, 4)),
     (Conv(1, stride=2), (5, 4)),
+    (Dense(), (6, 5)),
 ]
+every_case = pytest.mark.parametrize(("layer", "shape"), CASES, ids=str)
 
 
 def correlated(windows, images, filters):
@@ -37,7 +42,7 @@ def correlated(windows, images, filters):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("layer", "shape"), CASES, ids=str)
+@every_case
 def test_products_of_windows_with_filters(layer, shape, dtype):
     windows = windows_of(layer, shape)
     images = RNG.standard_normal((3, *shape, 2)).astype(dtype)
@@ -49,6 +54,21 @@ def test_products_of_windows_with_filters(layer, shape, dtype):
     np.testing.assert_allclose(
         found, correlated(windows, images, filters), rtol=tolerance, atol=tolerance
     )
+
+
+@every_case
+def test_inner_products_with_windows_are_those_of_the_windows(layer, shape):
+    images, windows = RNG.standard_normal((4, *shape, 2)), windows_of(layer, shape)
+    pixels = np.stack([RNG.integers(count, size=4) for count in windows.shape], axis=1)
+    with jax.enable_x64(True):
+        features = jnp.asarray(images)
+        assert spatial_shape(Explicit(features, None)) == shape
+        taken = np.asarray(windows.take(features, jnp.asarray(pixels)))
+        assert taken.shape == (4, *windows.sizes, 2)
+        found = np.asarray(windows.correlate(features, jnp.moveaxis(taken, 0, -1)))
+    assert found.shape == (4, *windows.shape, 4)
+    flat = taken.reshape(4, -1)
+    np.testing.assert_allclose(found[(np.arange(4), *pixels.T)], flat @ flat.T, rtol=1e-10)
 
 
 @pytest.mark.parametrize(("dtype", "shape"), [(np.float64, (6, 6)), (np.float32, (2, 6))], ids=str)
