@@ -31,12 +31,21 @@ class ImageMethod(NamedTuple):
     sizes: dict[int, list[int]]  # numbers of features, by the number of training images
     flips: dict[int, list[int]] | None = None  # the same, averaged over mirror images
     seconds: float | None = None  # of an image, where it is no product of matrices
+    own_choice: bool = False  # whether its own network chooses the whitening
+
+
+def _quadrants(shape: tuple[int, ...]) -> ntk.Architecture:
+    """Return `cnn(3, pooling=2)` with means of four quadrants in place of the mean of all."""
+    *layers, _, dense = ntk.cnn(3, pooling=2, shape=shape)
+    return ntk.serial(*layers, ntk.AvgPool(shape[0] // 8), ntk.Flatten(), dense)
 
 
 NETWORKS: dict[str, Callable[[tuple[int, ...]], ntk.Architecture]] = {
     "pooled": lambda shape: ntk.cnn(3, pooling=2, shape=shape),
     "plain": lambda shape: ntk.cnn(3, shape=shape),
+    "quadrants": _quadrants,
 }
+_SAYS = {"pooled": "", "plain": ", without pools", "quadrants": ", quadrants"}
 METHODS = {  # settings know nothing of it: what is measured stays when there is another row
     "nystroem-256": ImageMethod(
         "Nyström by layers, 128 and 256",
@@ -55,6 +64,14 @@ METHODS = {  # settings know nothing of it: what is measured stays when there is
     ),
     "nystroem": ImageMethod(
         "Nyström by layers, widths by default", "pooled", "LayerwiseNystroem", {}, {5000: [2048]}
+    ),
+    "quadrants": ImageMethod(
+        "Nyström by layers, 128 and 256",
+        "quadrants",
+        "LayerwiseNystroem",
+        {"hidden_components": (128, 256)},
+        {5000: [2048, 4096], 50_000: [8192, 16384]},
+        own_choice=True,
     ),
     "random": ImageMethod(
         "Random features",
@@ -172,14 +189,15 @@ def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
     """Return seconds on two quiet cores, from operation counts."""
     s, what = settings, configuration["what"]
     regularizations = len(s["regularizations"])
-    choice = s["choice_rows"] * _seconds_of_image(s["choice_hidden"], s["choice_components"])
+    chosen_by = _choice(s, configuration.get("method"))
+    choice = chosen_by.rows * _seconds_of_image(chosen_by.hidden, chosen_by.components)
     choice = 10 + regularizations * (choice + _ZCA_SECONDS)
     if what in ("exact", "small"):
         name = configuration.get("network") or METHODS[configuration["method"]].network
         pairs = s["exact_rows"] * (s["exact_rows"] / 2 + s["exact_test"])
         pairs = pairs if what == "exact" else s["error_images"] ** 2
         draws = len(s["exact_components"]) * s["draws"] if what == "small" else 0
-        per_pixels = {"pooled": 1e-7}.get(name, 3.5e-7)
+        per_pixels = 3.5e-7 if name == "plain" else 1e-7
         return 30 + pairs * s["exact_side"] ** 4 * per_pixels + 5 * draws
     if what == "pace":
         return 120 + _PACE_ROUNDS * _PACE_IMAGES * sum(m.seconds or 0.02 for m in METHODS.values())
@@ -191,7 +209,8 @@ def estimate(configuration: dict[str, Any], settings: dict[str, Any]) -> float:
     m, method = configuration["n_components"], METHODS[configuration["method"]]
     hidden = method.parameters.get("hidden_components", (256, 512))
     n_images = configuration["n_train"] + s["n_test"]
-    each = method.seconds or _seconds_of_image(hidden, m)
+    quarters = 4 if method.network == "quadrants" else 1
+    each = method.seconds or _seconds_of_image(hidden, m // quarters)
     seconds = n_images * each * (2 if configuration["flips"] else 1)
     solve = configuration["n_train"] * m**2 * 1e-11 + 3e-11 * m**3
     return choice + _ZCA_SECONDS + 3e-3 * m + 1.05 * seconds + solve
@@ -217,12 +236,13 @@ def measure(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str
     n_train, n_test = configuration["n_train"], settings["n_test"]
     if configuration["what"] == "finite":
         data = images.cifar10(n_train, n_test)
-        regularization, _ = images.choose_regularization(data, settings)
+        regularization, _ = images.choose_regularization(data, _choice(settings))
         outcome = finite_cnn.measure(data, regularization, settings)
         return outcome | {"regularization": regularization, **_about(data)}
 
     def prepare(stages: Stages) -> tuple[Dataset, dict[str, Any]]:
-        return _prepared(images.cifar10(n_train, n_test), settings, stages)
+        choice = _choice(settings, configuration["method"])
+        return _prepared(images.cifar10(n_train, n_test), choice, stages)
 
     def draw_features(data: Dataset) -> Any:
         method, m = configuration["method"], configuration["n_components"]
@@ -238,16 +258,32 @@ def measure(configuration: dict[str, Any], settings: dict[str, Any]) -> dict[str
     return about | outcome
 
 
+def _choice(settings: dict[str, Any], method: str | None = None) -> images.Choice:
+    """Return what chooses the whitening's regulariser: the same for all, or a row's own.
+
+    Means of quadrants need more images, and more features, to gain from what whitening brings out.
+    """
+    row = None if method is None else METHODS[method]
+    own = row if row is not None and row.own_choice else None
+    return images.Choice(
+        NETWORKS[own.network if own else "pooled"],
+        settings["choice_rows"] * (images.OWN_ROWS if own else 1),
+        tuple(settings["choice_hidden"]),
+        settings["choice_components"] * (images.OWN_COMPONENTS if own else 1),
+        settings["regularizations"],
+    )
+
+
 def _about(data: Dataset) -> dict[str, Any]:
     return {"n_train": len(data.X_train), "n_test": len(data.X_test), "source": data.source}
 
 
 def _prepared(
-    data: Dataset, settings: dict[str, Any], stages: Stages
+    data: Dataset, choice: images.Choice, stages: Stages
 ) -> tuple[Dataset, dict[str, Any]]:
     """Return the images whitened, and how the regulariser was chosen."""
     with stages("choose"):
-        regularization, tried = images.choose_regularization(data, settings)
+        regularization, tried = images.choose_regularization(data, choice)
     with stages("preprocess"):
         data = images.whitened(data, regularization)
     return data, {"regularization": regularization, "tried": tried, **_about(data)}
@@ -257,11 +293,14 @@ def draw(
     method: str, n_components: int, data: Dataset, *, flips: bool = False, seed: int = 0
 ) -> Any:
     """Return features fitted to training images, averaged with those of mirror images or not."""
-    _, network, path, parameters, *_ = METHODS[method]
+    row = METHODS[method]
     side = images.side_of(data)
     shape = (side, side, images.CHANNELS)
     features: Any = ntk.NTKFeatures(
-        NETWORKS[network](shape), made(path, parameters), n_components, random_state=seed
+        NETWORKS[row.network](shape),
+        made(row.path, row.parameters),
+        n_components,
+        random_state=seed,
     )
     features = ntk.FlipAverage(features, shape) if flips else features
     return features.fit(data.X_train)
@@ -299,7 +338,7 @@ def _small(settings: dict[str, Any]) -> tuple[Dataset, dict[str, Any], Stages]:
     """Return few images of few pixels, whitened; what belongs to the outcome, and seconds."""
     s, stages = settings, Stages()
     data = images.cifar10(s["exact_rows"], s["exact_test"], s["exact_side"])
-    data, about = _prepared(data, {**s, "choice_rows": len(data.X_train)}, stages)
+    data, about = _prepared(data, _choice(s)._replace(rows=len(data.X_train)), stages)
     return data, about, stages
 
 
@@ -365,8 +404,5 @@ def _compared(
 
 def table(results: dict[str, Any]) -> str:
     """Return the tables."""
-    labels = {
-        name: method.label + ("" if method.network == "pooled" else ", without pools")
-        for name, method in METHODS.items()
-    }
+    labels = {name: method.label + _SAYS[method.network] for name, method in METHODS.items()}
     return cifar10_drawing.table(results, labels)

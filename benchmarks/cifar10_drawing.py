@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.finite_cnn import PREPROCESSING
+from benchmarks.images import OWN_COMPONENTS, OWN_ROWS
 from benchmarks.rendering import COLOURS, listed, markdown_table, measurements, mebibytes, number
 
 HEADER = (
@@ -39,10 +40,12 @@ def table(results: dict[str, Any], labels: dict[str, str]) -> str:
 
 def _explanation(s: dict[str, Any]) -> str:
     return (
-        f"Ridge regression on features of the NTK of `cnn(3, pooling=2)`, or of `cnn(3)` where a "
-        f"row says without pools, {s['n_test']:,} test images, next to a network of the former's "
-        "layers and of finite width, trained by gradient "
-        "descent. A model is fitted once; the standard error of an accuracy is "
+        "Ridge regression on features of the NTK of `cnn(3, pooling=2)`, of `cnn(3)` where a row "
+        "says without pools, and of the former with means of the four quadrants of its last layer "
+        "in place of the mean of all pixels where a row says quadrants (each quadrant has a "
+        f"quarter of the m features); {s['n_test']:,} test images; next to a network of the first "
+        "one's layers and of finite width, trained by gradient descent. A model is fitted once; "
+        "the standard error of an accuracy is "
         f"{50 / s['n_test'] ** 0.5:.1f} points at most, for its test images. Choices are what "
         "was tried on held-out training images; set-up draws the features, compilation included; "
         "fit adds up their statistics and solves, or trains the network."
@@ -122,10 +125,10 @@ def _small(s: dict[str, Any]) -> str:
     return (
         f"{s['exact_rows']:,} training and {s['exact_test']:,} test images, averaged to "
         f"{s['exact_side']} x {s['exact_side']} pixels, for which the exact kernel can be "
-        "computed, in float64; networks are `cnn(3)`, pooled with `pooling=2` and plain without "
-        "pools. The error is the relative Frobenius error of the kernel between "
-        f"{s['error_images']} test and training images. Features: means and standard deviations "
-        f"over {s['draws']} draws."
+        "computed, in float64; networks are `cnn(3)`, pooled with `pooling=2`, quadrants with that "
+        "and means of quadrants, and plain without pools. The error is the relative Frobenius "
+        f"error of the kernel between {s['error_images']} test and training images. Features: "
+        f"means and standard deviations over {s['draws']} draws."
     )
 
 
@@ -170,8 +173,9 @@ def _choices(results: dict[str, Any]) -> str:
         "* Channels are standardised, then images are whitened (ZCA), both by the training images; "
         "flips average the features of an image and its mirror image. The regulariser of the "
         f"whitening is one of {listed(s['regularizations'])}, the best with "
-        f"{s['choice_components']:,} features on a third of {s['choice_rows']:,} training images; "
-        "the penalty of the ridge is that of least generalised cross-validation.",
+        f"{s['choice_components']:,} features on a third of {s['choice_rows']:,} training images "
+        f"({OWN_COMPONENTS} times the features, {OWN_ROWS} times the images and the network itself "
+        "for quadrants); the penalty of the ridge is that of least generalised cross-validation.",
         "* The trained network has the layers of `cnn(3, pooling=2)` and biases; gradient descent "
         f"with momentum on the entropy, batches of {s['batch']}. A fifth of the training images "
         f"chooses preprocessing, width {listed(s['widths'])} and rate {listed(s['rates'])} by the "

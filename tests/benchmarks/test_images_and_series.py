@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("module", "minutes"),
-    [(cifar10, 165), (ucr, 70), (pixels, 15), (convergence, 40)],
+    [(cifar10, 185), (ucr, 70), (pixels, 15), (convergence, 40)],
     ids=lambda v: str(v)[:20],
 )
 def test_full_runs_fit_their_time(module, minutes):
