@@ -34,16 +34,12 @@ class ImageMethod(NamedTuple):
     own_choice: bool = False  # whether its own network chooses the whitening
 
 
-def _quadrants(shape: tuple[int, ...]) -> ntk.Architecture:
-    """Return `cnn(3, pooling=2)` with means of four quadrants in place of the mean of all."""
-    *layers, _, dense = ntk.cnn(3, pooling=2, shape=shape)
-    return ntk.serial(*layers, ntk.AvgPool(shape[0] // 8), ntk.Flatten(), dense)
-
-
 NETWORKS: dict[str, Callable[[tuple[int, ...]], ntk.Architecture]] = {
     "pooled": lambda shape: ntk.cnn(3, pooling=2, shape=shape),
     "plain": lambda shape: ntk.cnn(3, shape=shape),
-    "quadrants": _quadrants,
+    "quadrants": lambda shape: ntk.cnn(
+        3, readout=ntk.AvgPool(shape[0] // 8), pooling=2, shape=shape
+    ),
 }
 _SAYS = {"pooled": "", "plain": ", without pools", "quadrants": ", quadrants"}
 METHODS = {  # settings know nothing of it: what is measured stays when there is another row

@@ -96,7 +96,7 @@ def check_depth(depth: object) -> int:
 def cnn(
     depth: int,
     filter_size: int | tuple[int, ...] = 3,
-    readout: str = "gap",
+    readout: str | AvgPool = "gap",
     *,
     pooling: int | None = None,
     padding: str = "same",
@@ -113,9 +113,10 @@ def cnn(
         Number of convolutions, each with an activation behind it.
     filter_size : int or tuple of int, default=3
         Extent of the filters along each spatial axis.
-    readout : {"gap", "flatten"}, default="gap"
-        What turns pixels into a vector: their average, whose kernel takes all pairs of pixels, or
-        all of them, whose kernel takes each pixel with itself.
+    readout : {"gap", "flatten"} or AvgPool, default="gap"
+        What turns pixels into a vector: their average, whose kernel takes all pairs of pixels; all
+        of them, whose kernel takes each pixel with itself; or all averages of a pool, which keep
+        where in the image something is, as the four quadrants of 8 x 8 pixels, ``AvgPool(4)``.
     pooling : int, default=None
         Size of the average pools between the hidden layers; None has none.
     padding : {"same", "valid", "circular"}, default="same"
@@ -147,17 +148,20 @@ def cnn(
     >>> import ntksketch as ntk
     >>> ntk.cnn(depth=2, readout="flatten")
     serial(Conv(), Relu(), Conv(), Relu(), Flatten(), Dense())
+    >>> ntk.cnn(depth=1, readout=ntk.AvgPool(16), shape=(32, 32, 3))
+    serial(Input(shape=(32, 32, 3)), Conv(), Relu(), AvgPool(window_size=16), Flatten(), Dense())
     """
     depth = check_depth(depth)
-    if readout not in _READOUTS:
-        raise ValueError(f"readout must be one of {tuple(_READOUTS)}, got {readout!r}")
+    if not isinstance(readout, AvgPool) and readout not in _READOUTS:
+        raise ValueError(f"readout must be one of {tuple(_READOUTS)} or AvgPool, got {readout!r}")
+    last = [readout, Flatten()] if isinstance(readout, AvgPool) else [_READOUTS[readout]()]
     conv = Conv(filter_size, padding=padding, weight_std=weight_std, bias_std=bias_std)
     hidden: list[Architecture] = []
     for i in range(depth):
         if i and pooling is not None:
             hidden.append(AvgPool(pooling))
         hidden += [conv, check_activation(activation)]
-    return _on(shape, *hidden, _READOUTS[readout](), Dense(weight_std, bias_std))
+    return _on(shape, *hidden, *last, Dense(weight_std, bias_std))
 
 
 def myrtle(

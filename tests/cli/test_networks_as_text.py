@@ -39,6 +39,8 @@ def test_what_a_network_prints_is_read(architecture):
 
 def test_builders_and_spaces_are_read():
     assert network(" cnn(2, 2, pooling = 2, shape=[8, 8, 1]) ", 1, 0.0) == IMAGES
+    pool = ntk.AvgPool(4)
+    assert network("cnn(1, readout=AvgPool(4))", 1, 0.0) == ntk.cnn(1, readout=pool)
     assert network(None, 2, 0.5) == ntk.mlp(2, bias_std=0.5)
     assert network("serial(Dense(1e0, bias_std=2), Relu(), Dense())", 1, 0.0) == serial(
         Dense(1.0, 2.0), Relu(), Dense()

@@ -27,6 +27,7 @@ ARCHITECTURES = {
     "circular strides": serial(Conv(3, 2, "circular"), RELU, GAP, Dense()),
     "pools": ntk.cnn(2, pooling=2),
     "pools, flatten": ntk.cnn(2, readout="flatten", pooling=2, bias_std=0.1),
+    "pools, two halves": ntk.cnn(2, 2, readout=AvgPool((2, 1)), pooling=(1, 2), bias_std=0.1),
     "overlapping pools": serial(Conv(2), RELU, AvgPool(3, 1), Conv(2), RELU, FLAT, Dense()),
     "pool first": serial(AvgPool((2, 1)), Conv(2), RELU, GAP, Dense()),
     "dense behind": serial(Conv(), RELU, GAP, Dense(bias_std=0.5), RELU, Dense()),
