@@ -235,6 +235,10 @@ def test_images_that_do_not_fit(architecture, shape, message):
 def test_what_cannot_be_added_up():
     with pytest.raises(ValueError, match="must end with Dense or Conv"):
         residual(Conv(), RELU)
+    with pytest.raises(
+        ValueError, match=r"readout must be one of .* or AvgPool, got GlobalAvgPool"
+    ):
+        ntk.cnn(1, readout=GAP)
     with pytest.raises(ValueError, match="Hermite expansion"):
         ntk.kernel(ntk.cnn(1, activation=ntk.Elementwise(np.tanh)), np.ones((1, 3, 3, 1)))
     with pytest.raises(MemoryError, match="working_memory"):
