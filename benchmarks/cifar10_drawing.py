@@ -48,7 +48,9 @@ def _explanation(s: dict[str, Any]) -> str:
         "the standard error of an accuracy is "
         f"{50 / s['n_test'] ** 0.5:.1f} points at most, for its test images. Choices are what "
         "was tried on held-out training images; set-up draws the features, compilation included; "
-        "fit adds up their statistics and solves, or trains the network."
+        "fit adds up their statistics and solves, or trains the network. Zandieh et al. (2021), "
+        "arXiv:2106.07880, report 72.1 % for their sketch with 16,384 features and all 50,000 "
+        "training images, and 70.5 % for the exact kernel of depth 3."
     )
 
 
