@@ -260,14 +260,19 @@ def _choice(settings: dict[str, Any], method: str | None = None) -> images.Choic
 
     Means of quadrants need more images, and more features, to gain from what whitening brings out.
     """
-    row = None if method is None else METHODS[method]
-    own = row if row is not None and row.own_choice else None
-    return images.Choice(
-        NETWORKS[own.network if own else "pooled"],
-        settings["choice_rows"] * (images.OWN_ROWS if own else 1),
+    usual = images.Choice(
+        NETWORKS["pooled"],
+        settings["choice_rows"],
         tuple(settings["choice_hidden"]),
-        settings["choice_components"] * (images.OWN_COMPONENTS if own else 1),
+        settings["choice_components"],
         settings["regularizations"],
+    )
+    if method is None or not METHODS[method].own_choice:
+        return usual
+    return usual._replace(
+        network=NETWORKS[METHODS[method].network],
+        rows=images.OWN_ROWS * usual.rows,
+        components=images.OWN_COMPONENTS * usual.components,
     )
 
 
