@@ -163,6 +163,6 @@ def scatter(accuracy: NDArray[np.float64], methods: Sequence[str]) -> Any:
     for i, axis in enumerate(axes, start=1):
         axis.plot([low, 1], [low, 1], color="#999999", linewidth=1)
         axis.plot(accuracy[:, i], accuracy[:, 0], "o", markersize=4, color="#0b6fb8")
-        axis.set_xlabel(f"accuracy, {methods[i]}")
+        axis.set_xlabel(f"accuracy,\n{methods[i]}")
     axes[0].set_ylabel(f"accuracy, {methods[0]}")
     return figure
