@@ -44,7 +44,7 @@ def test_every_format_gives_the_model_of_the_array(way, tmp_path):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_draw_is_that_of_the_array(method, weighted):
     """There are more rows than the method looks at, and of some of them none may be drawn."""
     X, Y, weight = problem(5000)

@@ -184,6 +184,7 @@ def test_rows_of_any_length_have_their_features_or_are_refused(case, form, dtype
         assert np.all(np.abs(found - Z) <= tolerance)
 
 
+@pytest.mark.slow
 @every_case
 def test_biases_make_short_rows_the_same_as_zeros(case):
     """Without homogeneity nothing is stretched."""
@@ -216,6 +217,7 @@ def test_short_rows_alone_are_as_good_as_others(case, dtype, factor):
         np.testing.assert_allclose(short @ short.T, Z @ Z.T, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @every_case
 def test_fits_name_rows_whose_squares_overflow(case):
     X, _ = with_long_or_short_row(np.float32, 20)
@@ -318,7 +320,7 @@ def test_biases(case):
         ntk.zonal.laplace(0.5),
         pytest.param(ntk.zonal.gamma_exponential(1.0, 1.5), marks=pytest.mark.slow),
         pytest.param(ntk.zonal.polynomial([0.5, 0.0, 2.0]), marks=pytest.mark.slow),
-        ntk.zonal.from_function(np.exp),
+        pytest.param(ntk.zonal.from_function(np.exp), marks=pytest.mark.slow),
     ],
     ids=["laplace", "gamma-exponential", "polynomial", "function"],
 )

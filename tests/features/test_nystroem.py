@@ -193,6 +193,7 @@ def test_features_of_the_landmarks_do_not_depend_on_other_rows():
     np.testing.assert_allclose(alone, together, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_images_meet_as_many_landmarks_at_a_time_as_fit(monkeypatch):
     X, architecture = rows(9, 6 * 6 * 2), ntk.cnn(2, shape=(6, 6, 2))
     feature_map = with_landmarks(X[:7], architecture=architecture)

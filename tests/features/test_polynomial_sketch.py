@@ -225,7 +225,7 @@ def test_layered_kernel_approaches_the_exact_one_with_the_degree(target, kind):
     assert high < min(0.7 * low, 0.06)
 
 
-@pytest.mark.parametrize("kind", ["ntk", "nngp"])
+@pytest.mark.parametrize("kind", ["ntk", pytest.param("nngp", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("d", [3, 7])  # as they are, and sketched first
 @pytest.mark.parametrize(
     "method",

@@ -151,6 +151,7 @@ def test_error_on_digits(method, depth, bound, digits):
     assert np.mean(errors) <= bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_variance_reduction_reduces_the_error(seed, digits):
     X = digits[:100]

@@ -27,7 +27,14 @@ def test_power_series_of_the_arc_cosine_functions():
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 8, 9, 50, 784, 10_000])
-@pytest.mark.parametrize("kernel", [ntk.zonal.ntk(1), ntk.zonal.ntk(4), ntk.zonal.laplace(1.0)])
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        ntk.zonal.ntk(1),
+        pytest.param(ntk.zonal.ntk(4), marks=pytest.mark.slow),
+        ntk.zonal.laplace(1.0),
+    ],
+)
 def test_legendre_series_sums_to_the_function(dim, kernel):
     c = legendre_coefficients(kernel.evaluate, dim, 30)
     assert c.min() > -1e-10
@@ -97,6 +104,7 @@ def test_power_series_of_gaussians_on_the_sphere():
     np.testing.assert_allclose(series, np.exp(-1.4) * 1.4**k / factorial(k), rtol=0, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_spectra_of_the_ntk_and_laplace_kernel_decay_alike():
     """Eigenvalues c_l / N(d, l) fall as l^-d (Geifman et al. 2020), odd ones of depth 1 vanish."""
     dim, degree = 3, np.arange(12, 61, 4)

@@ -38,7 +38,6 @@ def assert_tends_to_the_kernel(name, kind, init, seed, width, n_draws, n_outputs
 
 FAST = [
     ("mlp with biases", "gaussian"),
-    ("mlp", "orthogonal"),
     ("signals", "gaussian"),
     ("rnn", "gaussian"),
 ]
@@ -59,7 +58,7 @@ def test_ntk(name, init, seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("name", "init"), each(FAST[1:3]))
+@pytest.mark.parametrize(("name", "init"), each(FAST[1:2]))
 def test_nngp(name, init, seed):
     assert_tends_to_the_kernel(name, "nngp", init, seed, width=128, n_draws=100, n_outputs=64)
 

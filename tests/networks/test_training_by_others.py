@@ -48,7 +48,7 @@ def leaves(params):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize("linear", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_steps_of_optax_are_those_of_gradient_descent(name, linear):
     f, start, X, y = problem(name)
     assert {} in start

@@ -80,7 +80,7 @@ def test_all_powers_of_one_tree_are_unbiased(base, complex_to_real, seed):
         assert_mean(sketched_products(init, [[x]], [[y]], seed, n_keys=120)[0], 0.8**power)
 
 
-@pytest.mark.parametrize("complex_to_real", [False, True])
+@pytest.mark.parametrize("complex_to_real", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("drawn", "taken"),
     [
