@@ -247,7 +247,13 @@ def test_interrupt_from_outside(table):
     command = [sys.executable, "-m", "ntksketch.cli", "featurize", "big.npy", "Z.npy"]
     command += ["--components", "256", "--memory", "4"]
     for _ in range(3):  # on a busy machine it may be done before the signal comes
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            # shells have what they start in the background ignore the signal, and so its children
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         while not os.path.exists("Z.npy.journal") and process.poll() is None:
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
