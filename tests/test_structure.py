@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import json
 import re
 import shlex
 import subprocess
@@ -386,6 +387,30 @@ def test_readme_shows_the_measured_table():
     shown = [row for row in rows(README) if row.startswith("| digits")]
     assert len(shown) == 2
     assert set(rows(README)) <= set(measured)
+
+
+def test_readme_says_what_was_measured():
+    def measured(name):
+        found = json.loads((REPOSITORY / f"benchmarks/results/{name}.json").read_text())
+        return {row["key"]: row for row in found["measurements"]}
+
+    frontier, pixels = measured("frontier"), measured("pixels")
+    mnist = frontier["default mnist 8192"]
+    pairs = [
+        [frontier[f"{method} {data} 2048"]["score"] for method in ("default", "rbf-nystroem")]
+        for data in ("protein", "california", "kin40k")
+    ]
+    wanted = [
+        f"reaches {mnist['score']:.2%} on MNIST".replace("%", " %"),
+        f"{mnist['stages']['pass'] / mnist['bare_gram']:.2f} times a bare Gram matrix",
+        f"0.05 takes it {frontier['reach default']['total']:.2f} s",
+        f"random features about {frontier['reach ntkrf']['total']:.0f} s",
+        *(f"{ours:.3f} against {theirs:.3f}" for ours, theirs in pairs),
+        f"{pixels['exact 32']['each']:.2f} s a pair against",
+        f"against {1000 * pixels['features 32']['each']:.0f} ms an image at 32 x 32",
+    ]
+    text = " ".join(README.read_text().split())
+    assert [sentence for sentence in wanted if sentence not in text] == []
 
 
 def test_readme_commands_run(tmp_path):
