@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.finite_cnn import PREPROCESSING
 from benchmarks.images import OWN_COMPONENTS, OWN_ROWS
-from benchmarks.rendering import COLOURS, listed, markdown_table, measurements, mebibytes, number
+from benchmarks.rendering import listed, markdown_table, measurements, mebibytes, number
 
 HEADER = (
     "model",
@@ -204,12 +204,12 @@ def plot(results: dict[str, Any]) -> Any:
     figure = Figure(figsize=(13, 4.6), layout="constrained")
     by_size, by_time, errors = figure.subplots(1, 3)
     numbers = sorted({m["n_train"] for m in measurements(results, what="features")})
-    colours, cycle = {}, list(COLOURS.values())
+    colours: dict[str, str] = {}  # Matplotlib names ten
     series: dict[tuple[str, int, bool], list[dict[str, Any]]] = {}
     for m in measurements(results, what="features"):
         series.setdefault((m["method"], m["n_train"], m["flips"]), []).append(m)
     for (method, n, flips), found in sorted(series.items()):
-        colour = colours.setdefault(method, cycle[len(colours) % len(cycle)])
+        colour = colours.setdefault(method, f"C{len(colours)}")
         found = sorted(found, key=lambda m: m["n_components"])
         style: dict[str, Any] = {
             "marker": _MARKERS[numbers.index(n) % len(_MARKERS)],
@@ -226,7 +226,7 @@ def plot(results: dict[str, Any]) -> Any:
         seconds = sum(m["seconds"].values())
         by_time.semilogx([seconds], [m["score"]], "*", color="#999999", label="trained network")
     for m in measurements(results, what="small"):
-        colour = colours.setdefault(m["method"], cycle[len(colours) % len(cycle)])
+        colour = colours.setdefault(m["method"], f"C{len(colours)}")
         means = [size["error"]["mean"] for size in m["sizes"]]
         sizes = [size["n_components"] for size in m["sizes"]]
         errors.loglog(sizes, means, "o-", color=colour, label=m["method"])
