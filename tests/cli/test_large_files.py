@@ -244,16 +244,13 @@ def test_predictions_that_are_stopped_go_on(table, monkeypatch):
 def test_interrupt_from_outside(table):
     """Ctrl-C of a process of its own, once it has blocks done."""
     np.save("big.npy", np.random.default_rng(0).standard_normal((200_000, 4), np.float32))
-    command = [sys.executable, "-m", "ntksketch.cli", "featurize", "big.npy", "Z.npy"]
+    # shells have what they start in the background ignore the signal, and so its children
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from ntksketch.cli import main; main()"
+    command = [sys.executable, "-c", program, "featurize", "big.npy", "Z.npy"]
     command += ["--components", "256", "--memory", "4"]
     for _ in range(3):  # on a busy machine it may be done before the signal comes
-        process = subprocess.Popen(
-            command,
-            stderr=subprocess.PIPE,
-            text=True,
-            # shells have what they start in the background ignore the signal, and so its children
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         while not os.path.exists("Z.npy.journal") and process.poll() is None:
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
