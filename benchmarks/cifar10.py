@@ -98,6 +98,7 @@ METHODS = {  # settings know nothing of it: what is measured stays when there is
 _PUBLISHED = "cntksketch"  # whose time is the unit of the others'
 _PACE_IMAGES, _PACE_ROUNDS = 32, 3
 _PIXELS, _GFLOPS = images.SIDE**2, 90
+_MEMORY = 1024  # MiB for features, also where a pass is given less for a block that may be lost
 _SLOW = 0.1  # seconds of an image that make hours of a row
 _ZCA_SECONDS = 12  # the eigenvalues of 3,072 x 3,072 numbers
 
@@ -303,6 +304,7 @@ def draw(
         made(row.path, row.parameters),
         n_components,
         random_state=seed,
+        working_memory=_MEMORY,
     )
     features = ntk.FlipAverage(features, shape) if flips else features
     return features.fit(data.X_train)

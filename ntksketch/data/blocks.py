@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from numbers import Real
@@ -93,10 +94,12 @@ def _budget_for(least_bytes: float, what: str, working_memory: float | None) -> 
     """Return a memory budget in bytes, or say what it would take for one of its parts to fit."""
     budget = budget_bytes(working_memory)
     if budget < least_bytes:
+        # a share of the setting, if a pass keeps the rest for blocks of rows: hence in proportion
+        fold = math.ceil(10 * least_bytes / budget) / 10
         raise MemoryError(
-            f"{what} needs {format_bytes(least_bytes)} of temporaries, more than working_memory = "
-            f"{format_bytes(budget)}; raise it, for example "
-            f"sklearn.set_config(working_memory={int(least_bytes // _MIB) + 1})"
+            f"{what} needs {format_bytes(least_bytes)} of temporaries, and working_memory leaves "
+            f"{format_bytes(budget)} for them; raise it at least {fold:g}-fold, by the argument "
+            "working_memory or by sklearn.set_config(working_memory=...)"
         )
     return budget
 

@@ -243,7 +243,7 @@ def test_a_result_too_large_is_refused_before_anything_is_computed(monkeypatch):
 @every_estimator
 def test_working_memory_below_one_row(estimator):
     model = fitted(estimator).set_params(working_memory=1e-6)
-    with pytest.raises(MemoryError, match=r"one row needs .* more than working_memory = .*; raise"):
+    with pytest.raises(MemoryError, match=r"one row needs .*, and working_memory leaves .*; raise"):
         output(model)(X)
     with pytest.raises(MemoryError, match="one row needs"):
         output(model.fit(X, y))(X)
