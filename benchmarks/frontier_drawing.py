@@ -252,7 +252,7 @@ def _choices(s: dict[str, Any]) -> str:
             "plus a ridge, which is given relative to the mean of the kernel's diagonal.",
             f"* {', '.join(LABELS[name] for name in PINNED)}: pinned rows, the "
             "methods exactly as in arXiv:2106.07880 (leverage scores, TensorSRHT, three quarters "
-            "of the features sketched; q terms of the series, layer by layer).",
+            "of the features sketched; q is the highest power of the series, layer by layer).",
             "* scikit-learn's Nystroem with the exact NTK gets kernels that ntksketch computed "
             "block by block, since it calls a kernel function once for every pair of rows: the "
             "landmarks' in float64, the rest in float32.",

@@ -389,18 +389,19 @@ def test_readme_shows_the_measured_table():
     assert set(rows(README)) <= set(measured)
 
 
-def test_readme_says_what_was_measured():
+def test_readme_and_guide_say_what_was_measured():
     def measured(name):
         found = json.loads((REPOSITORY / f"benchmarks/results/{name}.json").read_text())
         return {row["key"]: row for row in found["measurements"]}
 
-    frontier, pixels = measured("frontier"), measured("pixels")
+    frontier, pixels, scale = measured("frontier"), measured("pixels"), measured("scale")
     mnist = frontier["default mnist 8192"]
     pairs = [
         [frontier[f"{method} {data} 2048"]["score"] for method in ("default", "rbf-nystroem")]
         for data in ("protein", "california", "kin40k")
     ]
-    wanted = [
+    flow, ridge = (scale[f"flow 400000 4096 {what}"] for what in ("flow", "ridge"))
+    readme = [
         f"reaches {100 * mnist['score']:.2f} % on MNIST",
         f"{mnist['stages']['pass'] / mnist['bare_gram']:.2f} times a bare Gram matrix",
         f"0.05 takes it {frontier['reach default']['total']:.2f} s",
@@ -409,8 +410,14 @@ def test_readme_says_what_was_measured():
         f"{pixels['exact 32']['each']:.2f} s a pair against",
         f"against {1000 * pixels['features 32']['each']:.0f} ms an image at 32 x 32",
     ]
-    text = " ".join(README.read_text().split())
-    assert [sentence for sentence in wanted if sentence not in text] == []
+    dynamics = [
+        f"took {flow['seconds']['fit'] / ridge['seconds']['fit']:.2f} times as long as ridge",
+        f"and {flow['peak_memory'] / ridge['peak_memory']:.2f} times its memory",
+    ]
+    pages = {README: readme, REPOSITORY / "docs/user_guide/dynamics.md": dynamics}
+    for page, wanted in pages.items():
+        text = " ".join(page.read_text().split())
+        assert [sentence for sentence in wanted if sentence not in text] == []
 
 
 def test_readme_commands_run(tmp_path):

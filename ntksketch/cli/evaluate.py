@@ -176,13 +176,17 @@ def evaluate(
             features = ntk.NTKFeatures(architecture, method, size, random_state=seed)
             try:
                 features.fit(problem.X_train)
-            except ValueError as error:
+            except (MemoryError, ValueError) as error:
                 notes.append(f"{name} with {size} components was left out: {error}.")
                 stage("left out")
                 continue
-            error, factor = _kernel_errors(features, problem.X_train)
+            errors: tuple[Estimate | None, Estimate | None] = None, None
+            try:
+                errors = _kernel_errors(features, problem.X_train)
+            except (MemoryError, ValueError) as error:
+                notes.append(f"{name} with {size} components has no kernel error: {error}.")
             stage(f"{name}, {size} components")
-            rows.append(_evaluate_features(problem, name, features, error, factor, rows_done))
+            rows.append(_evaluate_features(problem, name, features, *errors, rows_done))
     if not rows:
         raise InputError(" ".join(notes))
     return Comparison(problem, rows, exact, notes)
@@ -192,8 +196,8 @@ def _evaluate_features(
     problem: Problem,
     name: str,
     features: ntk.NTKFeatures,
-    error: Estimate,
-    factor: Estimate,
+    error: Estimate | None,
+    factor: Estimate | None,
     rows_done: Callable[[int, int], None],
 ) -> Row:
     X = problem.X_train

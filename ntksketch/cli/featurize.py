@@ -10,6 +10,7 @@ import typer
 import ntksketch as ntk
 from ntksketch.cli import streaming as s
 from ntksketch.cli.architecture import network as build
+from ntksketch.storage.container import require_safetensors
 
 
 def featurize(
@@ -38,13 +39,16 @@ def featurize(
     """
     with s.user_errors(s.KEPT):
         source = s.open_file(rows, key=key, header=header)
+        if save is not None:
+            require_safetensors()
         with s.refusals():
+            architecture = build(network, depth, bias)
             features = (
                 _features(model)
                 if model
                 else ntk.NTKFeatures(
-                    build(network, depth, bias),
-                    s.method(method),
+                    architecture,
+                    s.method(method, architecture),
                     components,
                     kind=kind,
                     working_memory=memory,

@@ -13,6 +13,7 @@ from ntksketch.cli import streaming as s
 from ntksketch.cli.architecture import network as build
 from ntksketch.cli.errors import InputError
 from ntksketch.estimators.cost import fit_cost
+from ntksketch.storage.container import require_safetensors
 
 
 def fit(
@@ -53,11 +54,13 @@ def fit(
             raise InputError(f"{rows}: it has no targets; say which with --target")
         if output.is_dir() or not output.absolute().parent.is_dir():
             raise InputError(f"{output}: it must be a file in a folder that is there")
+        require_safetensors()
         estimator = ntk.NTKClassifier if task == "classification" else ntk.NTKRegressor
         with s.refusals():
+            architecture = build(network, depth, bias)
             model = estimator(
-                build(network, depth, bias),
-                s.method(method),
+                architecture,
+                s.method(method, architecture),
                 components,
                 kind=kind,
                 alphas=np.array(alpha) if alpha else "auto",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,9 @@ def load(
         return _read_npy(path, target)
     if suffix == ".csv" and key is None and header is not False:
         return _read_csv(path, target, header)
+    if suffix == ".csv" and target is None:  # columns have numbers for names
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            target = str(len(next(csv.reader(lines), [])) - 1)
     return _read_source(path, target, key=key, header=header)
 
 
@@ -123,7 +126,7 @@ def _read_npy(path: Path, target: str | None) -> Loaded:
 
 
 def _read_npz(path: Path, target: str | None, key: str | None) -> Loaded:
-    with _open(path) as archive:
+    with _open(path, archive=True) as archive:
         if CSR_MEMBERS.issubset(archive.files):
             return _read_source(path, target, key=key)
         split = key is None and "X" not in archive.files and "X_train" in archive.files
@@ -152,8 +155,12 @@ def _read_npz(path: Path, target: str | None, key: str | None) -> Loaded:
     return Loaded(train.X, train.y, (test.X, test.y))
 
 
-def _open(path: Path) -> Any:
-    return _guarded(path, lambda: np.load(path, allow_pickle=False))
+def _open(path: Path, *, archive: bool = False) -> Any:
+    found = _guarded(path, lambda: np.load(path, allow_pickle=False))
+    if isinstance(found, np.ndarray) == archive:
+        kind = ".npy: one array" if archive else ".npz: named arrays"
+        raise InputError(f"{path}: its contents are those of {kind}; give it that extension")
+    return found
 
 
 def _guarded(path: Path, read: Callable[[], Any]) -> Any:
@@ -174,6 +181,8 @@ def _read_csv(path: Path, target: str | None, header: bool | None) -> Loaded:
         names = _header(path, header)
         column = _target_column(path, names, target)
         features = [j for j in range(len(names)) if j != column]
+        for _ in _lines(path, names):  # loadtxt passes over cells behind the last column
+            pass
         try:
             X = _columns(path, features, float)
             y = _columns(path, [column], str)[:, 0]
@@ -237,27 +246,33 @@ def _columns(path: Path, columns: list[int], dtype: type) -> NDArray:
         )
 
 
-def _first_fault(path: Path, names: list[str], target: int) -> InputError:
-    """Return the error of the first cell that is no number, or of the first ragged line."""
+def _lines(path: Path, names: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield where each line below the header is, and its cells, as many as the header has."""
     with path.open(newline="", encoding="utf-8-sig") as lines:
         reader = csv.reader(lines)
         next(reader)
         for cells in reader:
             at = f"{path}, line {reader.line_num}"
             if cells and len(cells) != len(names):
-                return InputError(f"{at}: it has {len(cells)} cells, the header {len(names)}")
-            for j, cell in enumerate(cells):
-                if j == target:
-                    continue
-                if not cell.strip():
-                    return InputError(f"{at}: column {names[j]!r} is empty; fill it or drop it")
-                try:
-                    float(cell)
-                except ValueError:
-                    return InputError(
-                        f"{at}: column {names[j]!r} is not numeric, it has {cell!r}; encode "
-                        "categories as numbers first"
-                    )
+                raise InputError(f"{at}: it has {len(cells)} cells, the header {len(names)}")
+            yield at, cells
+
+
+def _first_fault(path: Path, names: list[str], target: int) -> InputError:
+    """Return the error of the first cell that is no number."""
+    for at, cells in _lines(path, names):
+        for j, cell in enumerate(cells):
+            if j == target:
+                continue
+            if not cell.strip():
+                return InputError(f"{at}: column {names[j]!r} is empty; fill it or drop it")
+            try:
+                float(cell)
+            except ValueError:
+                return InputError(
+                    f"{at}: column {names[j]!r} is not numeric, it has {cell!r}; encode "
+                    "categories as numbers first"
+                )
     return InputError(f"{path}: it cannot be read as a table of numbers")
 
 

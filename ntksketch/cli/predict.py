@@ -15,6 +15,7 @@ from ntksketch.cli.errors import InputError
 from ntksketch.cli.scores import score
 from ntksketch.data import write_predictions
 from ntksketch.data.mapped import MappedArray
+from ntksketch.data.open import FORMATS
 
 
 def predict(
@@ -65,7 +66,7 @@ def predict(
 
 def _width(rows: Path, n_features: int) -> dict[str, int]:
     """Return the number of columns for a format that may leave the last ones out."""
-    return {"n_features": n_features} if rows.suffix in (".libsvm", ".svmlight", ".svm") else {}
+    return {"n_features": n_features} if rows.suffix.lower() in FORMATS["libsvm"] else {}
 
 
 def _open(path: Path) -> Any:

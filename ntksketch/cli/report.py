@@ -117,8 +117,8 @@ def explanation(comparison: Comparison) -> list[str]:
         f"exact kernel K, on two samples of at most {CHECKED_ROWS} training rows: mean and "
         f"standard error of {DRAWS} draws of the features. Score and times are of one draw.",
         "Spectral factor: mean over the same draws of the spectral norm of "
-        f"(K + aI)^-1/2 (ZZ' - K) (K + aI)^-1/2, a = {RIDGE:g} trace(K)/n; below 1 it bounds the "
-        "risk of ridge regression on the features by that of exact kernel ridge regression.",
+        f"(K + aI)^-1/2 (ZZ' - K) (K + aI)^-1/2, a = {RIDGE:g} trace(K)/n; below 1 it bounds how "
+        "much worse ridge regression on the features can be than exact kernel ridge regression.",
         f"Score: {unit} on test rows. Penalties are chosen by generalised cross-validation on "
         "training rows alone; targets and intercept are treated alike in all rows of the table.",
         "Times: on training rows, without compilation. Featurise is the time of the features, or "
@@ -140,10 +140,11 @@ def draw(comparison: Comparison) -> bytes:
             "marker": _MARKERS[number % len(_MARKERS)],
             "label": name,
         }
+        known = [(row.n_components, row.error) for row in rows if row.error]
+        spread = [estimate.standard_error or 0.0 for _, estimate in known]
+        values = [estimate.value for _, estimate in known]
+        errors.errorbar([m for m, _ in known], values, yerr=spread, capsize=3, **style)
         sizes = [row.n_components for row in rows]
-        estimates = [row.error for row in rows if row.error]
-        spread = [estimate.standard_error or 0.0 for estimate in estimates]
-        errors.errorbar(sizes, [e.value for e in estimates], yerr=spread, capsize=3, **style)
         scores.plot(sizes, [row.score for row in rows], **style)
     if comparison.exact:
         scores.axhline(comparison.exact.score, color="#444444", linestyle="--", label=EXACT)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from ntksketch.architectures import Architecture
 from ntksketch.cli.errors import InputError, one_line_errors
 from ntksketch.cli.evaluate import named_methods
 from ntksketch.cli.progress import progress_bar
@@ -102,9 +103,9 @@ def open_file(
         raise InputError(f"{path}: {error}") from error
 
 
-def method(name: str) -> Any:
-    """Return a method by name."""
-    return name if name == "auto" else named_methods([name])[name]
+def method(name: str, network: Architecture) -> Any:
+    """Return a method by name, for a network."""
+    return name if name == "auto" else named_methods([name], network)[name]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -88,6 +89,13 @@ def budget_bytes(working_memory: float | None) -> float:
     if isinstance(mib, bool) or not isinstance(mib, Real) or not float(mib) > 0:
         raise ValueError(f"working_memory must be a positive number of MiB or None, got {mib!r}")
     return float(mib) * _MIB
+
+
+@contextlib.contextmanager
+def memory_budget(working_memory: float | None, *, share: float = 1.0) -> Iterator[None]:
+    """Have what is not told a budget, as what a method's draw computes, keep to a share of one."""
+    with sklearn.config_context(working_memory=share * budget_bytes(working_memory) / _MIB):
+        yield
 
 
 def _budget_for(least_bytes: float, what: str, working_memory: float | None) -> float:

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-import sklearn
 from numpy.typing import NDArray
 
-from ntksketch.data.blocks import budget_bytes, rows_per_block
+from ntksketch.data.blocks import memory_budget, rows_per_block
 from ntksketch.data.checksum import checksum
 from ntksketch.data.open import open_source
 from ntksketch.data.prefetch import prefetch
+from ntksketch.data.reservoir import any_row
 from ntksketch.data.sinks.sink import BlockSink, check_path
 from ntksketch.data.source import Block, Source, SourceError
 
@@ -168,7 +168,7 @@ def _write(
         raise SourceError(f"{source.name}: there are no rows")
     if resume and source.format == "iterable":
         raise SourceError("iterable: its rows cannot be read again to resume; resume=False")
-    with sklearn.config_context(working_memory=budget_bytes(working_memory) / 2**21):
+    with memory_budget(working_memory, share=0.5):
         block_rows = _rows_per_block(respond, model, source, working_memory)
         _run(respond, model, source, path, block_rows, resume, progress)
     return path
@@ -216,7 +216,7 @@ def _rows_per_block(
 ) -> int:
     n_components = getattr(model, "n_components", None)
     if not isinstance(n_components, Integral):  # a pipeline
-        n_components = np.size(respond(source.read(0, 1)))
+        n_components = np.size(respond(any_row(source)))
     row_bytes = source.row_bytes + int(n_components) * source.dtype.itemsize
     return rows_per_block(_COPIES * row_bytes, working_memory, most=_MOST_ROWS)
 

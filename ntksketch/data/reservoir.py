@@ -90,6 +90,13 @@ def reservoir(
     return X, index
 
 
+def any_row(source: Source) -> Any:
+    """Return the first row of a source, or one of zeros where reading it would use it up."""
+    if source.shape[0] is None or source.format == "iterable":
+        return np.zeros((1, source.shape[1]), source.dtype)
+    return source.read(0, 1)
+
+
 def look(
     source: Source, size: int, rng: np.random.Generator, sample_weight: NDArray | None = None
 ) -> tuple[Any, NDArray | None]:
@@ -98,17 +105,15 @@ def look(
     For one row anything of its type will do: a source that is read once is left alone.
     """
     n = source.shape[0]
-    if n is not None and n <= size:
-        return source.read(0, n), sample_weight
     if size == 1:
-        return np.zeros((1, source.shape[1]), source.dtype) if n is None else source.read(
-            0, 1
-        ), None
+        return any_row(source), None
     if source.format == "iterable":
         raise SourceError(
             "iterable: it can be read only once, and the method looks at rows beforehand; take one "
             'that does not, such as method="random-features", or store the rows in a file'
         )
+    if n is not None and n <= size:
+        return source.read(0, n), sample_weight
     if n is not None:
         generator = copy.deepcopy(rng)  # for a sample that has to be drawn by reading
         rows = source.take(sample_indices(n, size, generator, sample_weight))

@@ -18,6 +18,7 @@ from ntksketch.architectures import Architecture
 from ntksketch.diagnostics.report import Estimate, KernelErrorReport, RidgeError
 from ntksketch.features.state import Explicit, linear
 from ntksketch.kernels import ZonalKernel, kernel
+from ntksketch.kernels.cost import DEFAULT_SECONDS
 from ntksketch.kernels.gram import check_rows, precision
 from ntksketch.kernels.inputs import with_input
 from ntksketch.kernels.zonal import zonal_form
@@ -48,6 +49,7 @@ def check_features(
     n_samples: int = 4,
     n_draws: int = 8,
     random_state: int = 0,
+    max_seconds: float = DEFAULT_SECONDS,
 ) -> KernelErrorReport:
     r"""Measure how far features are from the exact kernel K.
 
@@ -58,7 +60,8 @@ def check_features(
     :math:`\|(K+aI)^{-1/2}(ZZ^\top-K)(K+aI)^{-1/2}\|_2`, the statistical dimension
     :math:`\operatorname{tr} K(K+aI)^{-1}`, and the gap between the predictions of exact kernel
     ridge and of ridge on the features. A factor :math:`\epsilon < 1` bounds the risk of ridge on
-    the features by that of exact kernel ridge times a constant of :math:`1/(1-\epsilon)`.
+    the features: at most a bound of that of exact kernel ridge times :math:`1/(1-\epsilon)`, and
+    :math:`\epsilon/(1+\epsilon)` times the variance of the noise and the rank of Z over n.
 
     Parameters
     ----------
@@ -83,6 +86,9 @@ def check_features(
         Number of new draws for the bias, from features that have a ``random_state``.
     random_state : int, default=0
         Seed of the samples, the targets and the new draws.
+    max_seconds : float, default=3600
+        How long the kernel of a network on images may take, as :func:`kernel_cost` estimates it;
+        ``math.inf`` sets no limit.
 
     Returns
     -------
@@ -92,7 +98,8 @@ def check_features(
     Raises
     ------
     ValueError
-        If an argument cannot be used, or the kernel is zero on these rows.
+        If an argument cannot be used, the kernel is zero on these rows, or, before the start, if
+        it takes more than `max_seconds`.
 
     References
     ----------
@@ -124,7 +131,7 @@ def check_features(
     expected = _expected_kernel(features)
     errors, offsets, truncations, n_components = [], [], [], 0
     for rows in samples:
-        K = kernel(target, X[rows].astype(np.float64), kind=kind)
+        K = kernel(target, X[rows].astype(np.float64), kind=kind, max_seconds=max_seconds)
         if not K.any():
             raise ValueError("the exact kernel is zero on these rows: there is nothing to compare")
         Z = np.asarray(features.transform(X[rows]), dtype=np.float64)

@@ -14,6 +14,7 @@ from ntksketch.architectures import Architecture
 from ntksketch.diagnostics.report import Estimate
 from ntksketch.features import Method, resolve_method, transform_blocks
 from ntksketch.kernels import ZonalKernel, kernel, resolve_target
+from ntksketch.kernels.cost import DEFAULT_SECONDS
 from ntksketch.kernels.gram import check_rows
 
 _BOOTSTRAP = 1000
@@ -79,6 +80,7 @@ def suggest_n_components(
     n_draws: int = 5,
     n_rows: int = 1000,
     random_state: int = 0,
+    max_seconds: float = DEFAULT_SECONDS,
 ) -> ComponentsSuggestion:
     """Estimate how many components a wanted relative Frobenius error needs.
 
@@ -107,6 +109,9 @@ def suggest_n_components(
         from the others.
     random_state : int, default=0
         Seed.
+    max_seconds : float, default=3600
+        How long the kernel of a network on images may take, as :func:`kernel_cost` estimates it;
+        ``math.inf`` sets no limit.
 
     Returns
     -------
@@ -142,8 +147,11 @@ def suggest_n_components(
     n_checked = min(n_rows, -(-len(order) // 2))
     checked, others = X[np.sort(order[:n_checked])], X[np.sort(order[n_checked:])]
     drawn_from = others if others.shape[0] else checked  # landmarks are not checked themselves
+    K = kernel(architecture, checked.astype(np.float64), kind=kind, max_seconds=max_seconds)
+    if not K.any():
+        raise ValueError("the exact kernel is zero on these rows: there is nothing to compare")
     errors = _pilot_errors(
-        rng, architecture, checked, drawn_from, resolve_method(method), kind, sizes, n_draws
+        rng, architecture, checked, K, drawn_from, resolve_method(method), kind, sizes, n_draws
     )
     log_m = np.log(sizes)
     slope, _ = np.polyfit(log_m, np.log(errors.mean(axis=1)), 1)
@@ -170,17 +178,15 @@ def _pilot_errors(
     rng: np.random.Generator,
     architecture: Architecture | ZonalKernel,
     X: Any,
+    K: NDArray,
     drawn_from: Any,
     method: Method,
     kind: str,
     sizes: list[int],
     n_draws: int,
 ) -> NDArray[np.float64]:
-    """Return the relative Frobenius errors, of shape (len(sizes), n_draws)."""
-    K = kernel(architecture, X.astype(np.float64), kind=kind)
+    """Return errors relative to the kernel K of rows X, of shape (len(sizes), n_draws)."""
     norm = np.linalg.norm(K)
-    if norm == 0:
-        raise ValueError("the exact kernel is zero on these rows: there is nothing to compare")
     errors = np.empty((len(sizes), n_draws))
     for i, m in enumerate(sizes):
         for j in range(n_draws):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +84,8 @@ class KernelRows:
     def across(self, X: Any, kind: str, working_memory: float | None) -> NDArray[np.float64]:
         """Return the kernel between rows and the training rows, in float64."""
         if self.target is not None:
-            K = kernel(self.target, X, self.X, kind=kind, working_memory=working_memory)
+            options: dict[str, Any] = {"kind": kind, "working_memory": working_memory}
+            K = kernel(self.target, X, self.X, **options, max_seconds=math.inf)  # as the fit's
         else:
             K = X if len(self) == X.shape[1] else X[:, self.used]
         return np.asarray(K, np.float64)
@@ -109,7 +112,8 @@ class KernelRows:
         """Return covariances of trained networks at rows, or variances, with an axis of times."""
         target: Any = self.target
         options: dict[str, Any] = {"kind": "nngp", "working_memory": working_memory}
-        train = kernel(target, self.X, **options).astype(np.float64, copy=False)
+        unlimited = functools.partial(kernel, target, **options, max_seconds=math.inf)
+        train = unlimited(self.X).astype(np.float64, copy=False)
 
         def of(rows: Any, across: NDArray[np.float64], new: NDArray) -> NDArray[np.float64]:
             between = self.across(rows, "nngp", working_memory)
@@ -118,7 +122,7 @@ class KernelRows:
             return np.stack([ensemble_covariance(A, train, between, new) for A in answers])
 
         if not diagonal:
-            return of(X, self.across(X, self.kind, working_memory), kernel(target, X, **options))
+            return of(X, self.across(X, self.kind, working_memory), unlimited(X))
         blocks = (
             of(X[rows], across, kernel_diag(target, X[rows], **options))
             for rows, across in self.blocks(X, working_memory)

@@ -7,14 +7,13 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import numpy as np
-import sklearn
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ntksketch.architectures import Architecture
-from ntksketch.data.blocks import budget_bytes
+from ntksketch.data.blocks import memory_budget
 from ntksketch.data.reservoir import look, sample_indices
 from ntksketch.distributed.dask_collections import dask_dtype, is_dask, map_rows
 from ntksketch.estimators.rows import RowsMixin, as_source
@@ -135,7 +134,8 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             If a parameter or the rows cannot be used; the message says what came and what to do.
         """
         self._draw(X, sample_weight)
-        _ = self.feature_map_.params  # what a map computes once is part of fit
+        with memory_budget(self.working_memory):
+            _ = self.feature_map_.params  # what a map computes once is part of fit
         return self
 
     def _draw(self, X: Any, sample_weight: ArrayLike | None) -> None:
@@ -144,7 +144,6 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         architecture, X = self._bind(X)
         architecture, kind = resolve_target(architecture, self.kind)
         method = resolve_method(self.method)
-        budget = budget_bytes(self.working_memory) / 2**20
         n_components = self.n_components
         if isinstance(n_components, bool):
             raise TypeError(f"n_components must be a whole number, got {n_components!r}")
@@ -165,7 +164,7 @@ class NTKFeatures(RowsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             X, sample_weight = X[sample_indices(X.shape[0], size, rng, sample_weight)], None
         if isinstance(method, Auto):
             method = method.choose(architecture, X)
-        with sklearn.config_context(working_memory=budget):
+        with memory_budget(self.working_memory):
             self.feature_map_ = method.init(
                 jax.random.key(seed),
                 architecture,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ntksketch.data.blocks import memory_budget
 from ntksketch.data.open import open_source
 from ntksketch.data.source import Source
 from ntksketch.distributed.dask_collections import DaskSource, is_dask
@@ -107,7 +108,8 @@ class FlowOnRows(OnFeatures):
         self.features_ = features
         drawn = features.feature_map_
         if isinstance(drawn, NystroemMap) and not drawn.is_small:
-            return FeatureRows(*drawn.before_whitening())
+            with memory_budget(self.working_memory):
+                return FeatureRows(*drawn.before_whitening())
         return FeatureRows(drawn)
 
     def _add_rows(
@@ -124,7 +126,9 @@ class FlowOnRows(OnFeatures):
         else:
             source = open_source(X, targets=residual)
             options: Any = {"sample_weight": weight, "working_memory": self.working_memory}
-            gather(rows.feature_map, source, sums, **options)
+            block = GramAccumulator(fit_intercept=False)  # added if all of it can be used
+            gather(rows.feature_map, source, block, **options)
+            sums.merge(block)
         return rows, sums
 
     def _require_same_rows(self) -> None:

@@ -105,6 +105,8 @@ class GradientFlow(MultiOutputMixin, RegressorMixin, FlowOnRows):
     Sample weights count as repetitions of rows: n is their sum. No intercept is fitted; pass the
     mean of the targets as `f0` for one. All solves are in float64. Features take the memory of
     :class:`StreamingRidge` whatever the number of rows; the exact kernel two n x n matrices.
+    A kernel of images that is refused for its time may be given as a matrix,
+    ``kernel="precomputed"``, from :func:`ntksketch.kernel` with ``max_seconds=math.inf``.
 
     Ridge regression with a penalty :math:`\alpha` learns the share
     :math:`\lambda / (\lambda + \alpha / n)` where the flow learns :math:`1 - e^{-\lambda t}`: much

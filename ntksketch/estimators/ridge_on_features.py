@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ntksketch.architectures import Architecture
+from ntksketch.data.blocks import memory_budget
 from ntksketch.data.source import Source
 from ntksketch.distributed.dask_collections import (
     DaskSource,
@@ -197,7 +198,8 @@ class RidgeOnFeatures(OnFeatures):
         features._draw(X, sample_weight)
         feature_map = features.feature_map_
         if isinstance(feature_map, NystroemMap) and not feature_map.is_small:
-            feature_map, ridge._penalty = feature_map.before_whitening()
+            with memory_budget(self.working_memory):
+                feature_map, ridge._penalty = feature_map.before_whitening()
         drawn = time.perf_counter()
         intercept = bool(self.fit_intercept)
         ridge._take(

@@ -49,6 +49,10 @@ class EncodedTargets(Source):
     def has_targets(self) -> bool:  # noqa: D102
         return self._source.has_targets
 
+    @property
+    def row_bytes(self) -> float:  # noqa: D102
+        return self._source.row_bytes
+
     def fingerprint(self) -> dict[str, Any]:  # noqa: D102
         return self._source.fingerprint()
 

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from ntksketch.data.blocks import (
     BLOCK_ROWS,
     block_slices,
+    memory_budget,
     pad_rows,
     padded_rows,
     require_memory,
@@ -82,7 +83,9 @@ def transform_blocks(
     height = padded_rows(n, rows)
     Z = np.empty((n, n_components), X.dtype) if out is None else out
     with precision(X.dtype):
-        params = jax.tree.map(lambda a: place(a, X.dtype), feature_map.params)
+        with memory_budget(working_memory):  # a map may compute them when they are first needed
+            params = feature_map.params
+        params = jax.tree.map(lambda a: place(a, X.dtype), params)
         on_device = feature_map._replace(params=params)
 
         def computed(part: slice) -> tuple[slice, Any, jax.Array]:

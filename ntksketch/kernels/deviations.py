@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ntksketch.architectures import Architecture, Dense, serial
-from ntksketch.architectures.layers import as_layers
+from ntksketch.architectures import Architecture, Dense, Residual, Serial, serial
 from ntksketch.data.blocks import require_memory, tile_side
 from ntksketch.kernels.gram import (
     check_expansions,
@@ -30,6 +29,7 @@ from ntksketch.kernels.propagate import (
     dense_variance,
     propagate,
     propagate_variance,
+    through,
 )
 
 _TEMPORARIES = 8  # arrays of a tile's shape kept at a time, for the kernel and each derivative
@@ -84,9 +84,7 @@ def kernel_of_deviations(
     )
     rows = squared_norms(X)
     columns = rows if symmetric else squared_norms(Y)
-    network = serial(
-        *(replace(a, **deviations) if isinstance(a, Dense) else a for a in as_layers(architecture))
-    )
+    network = _replaced(architecture, deviations)
     check_expansions(network, rows if symmetric else np.concatenate([rows, columns]))
     K = np.empty(shape)
     with precision(np.float64):
@@ -132,12 +130,8 @@ def _block(
 def _pairs(architecture, kind, gradient, deviations, inner, rows, columns):
     def value(deviations):
         state = Covariance(inner, jnp.zeros_like(inner), rows, columns)
-        for layer in as_layers(architecture):
-            if isinstance(layer, Dense):
-                state = dense_covariance(*_of(layer, deviations), state)
-            else:
-                state = propagate(layer, state)
-        return getattr(state, kind)
+        rule = functools.partial(_rule, dense_covariance, propagate, deviations)
+        return getattr(through(rule, architecture, state), kind)
 
     return _with_derivatives(value, deviations, gradient)
 
@@ -146,19 +140,32 @@ def _pairs(architecture, kind, gradient, deviations, inner, rows, columns):
 def _diagonal(architecture, kind, gradient, deviations, rows):
     def value(deviations):
         state = Variance(rows, jnp.zeros_like(rows))
-        for layer in as_layers(architecture):
-            if isinstance(layer, Dense):
-                state = dense_variance(*_of(layer, deviations), state)
-            else:
-                state = propagate_variance(layer, state)
-        return getattr(state, kind)
+        rule = functools.partial(_rule, dense_variance, propagate_variance, deviations)
+        return getattr(through(rule, architecture, state), kind)
 
     return _with_derivatives(value, deviations, gradient)
 
 
-def _of(layer: Dense, deviations: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the deviations of weights and biases of a layer."""
-    return tuple(deviations.get(name, getattr(layer, name)) for name in ("weight_std", "bias_std"))
+def _rule(dense: Any, others: Any, deviations: dict[str, Any], layer: Any, state: Any) -> Any:
+    """Return the state behind a layer, which has the given deviations if it is Dense."""
+    if not isinstance(layer, Dense):
+        return others(layer, state)
+    own = {"weight_std": layer.weight_std, "bias_std": layer.bias_std}
+    return dense(**(own | deviations), state=state)
+
+
+def _replaced(layer: Architecture, deviations: dict[str, float]) -> Architecture:
+    """Return a network whose Dense layers have the given deviations."""
+    if isinstance(layer, Dense):
+        return replace(layer, **deviations)
+    if isinstance(layer, Serial):
+        return serial(*(_replaced(inner, deviations) for inner in layer.layers))
+    if isinstance(layer, Residual):
+        shortcut = None if layer.shortcut is None else _replaced(layer.shortcut, deviations)
+        return Residual(
+            cast(Serial, _replaced(layer.branch, deviations)), cast(Serial | None, shortcut)
+        )
+    return layer
 
 
 def _with_derivatives(value: Any, deviations: dict[str, Any], gradient: tuple[str, ...]) -> Any:

@@ -36,7 +36,13 @@ from ntksketch.kernels.pixels import (
     spatial_diagonal,
     spatial_kernel,
 )
-from ntksketch.kernels.propagate import Covariance, Variance, propagate, propagate_variance
+from ntksketch.kernels.propagate import (
+    Covariance,
+    Variance,
+    propagate,
+    propagate_variance,
+    through,
+)
 from ntksketch.kernels.zonal import (
     NetworkKernel,
     ZonalKernel,
@@ -259,8 +265,8 @@ def stretched(X: Any) -> tuple[Any, np.ndarray | None]:
     no row is so short.
     """
     with np.errstate(over="ignore"):
-        squares = X.power(2).sum(axis=1).ravel() if sp.issparse(X) else np.einsum("ij,ij->i", X, X)
-    X, squares, short = _stretch(X, np.asarray(squares))
+        squares = X.power(2).sum(axis=1) if sp.issparse(X) else np.einsum("ij,ij->i", X, X)
+    X, squares, short = _stretch(X, np.asarray(squares).ravel())  # a matrix of sparse matrices
     if not len(short):
         return X, None
     scales = np.ones_like(squares)
@@ -331,15 +337,18 @@ def _image_diagonal(
 
 def check_expansions(target: Architecture | ZonalKernel, norms: np.ndarray) -> None:
     """Warn where Hermite expansions leave out too much for rows of these squared norms."""
-    layers = () if isinstance(target, ZonalKernel) else as_layers(target)
+    layers = () if isinstance(target, ZonalKernel) else all_layers(target)
     if not any(isinstance(layer, Elementwise) for layer in layers):
         return
+
+    def rule(layer: Architecture, state: Variance) -> Variance:
+        if isinstance(layer, Elementwise):
+            warn_of_truncation(layer, np.asarray(state.nngp))
+        return propagate_variance(layer, state)
+
     with precision(norms.dtype):
         state = Variance(norms, np.zeros_like(norms))  # pyright: ignore
-        for layer in layers:
-            if isinstance(layer, Elementwise):
-                warn_of_truncation(layer, np.asarray(state.nngp))
-            state = propagate_variance(layer, state)
+        through(rule, cast(Architecture, target), state)
 
 
 def fill(

@@ -76,8 +76,10 @@ def pivoted_cholesky(
         inner = kernel(target, X[proposals], kind=kind, max_seconds=math.inf)
         left = scale[:, None] * inner.astype(np.float64) * scale
         left -= factor[proposals, :done].astype(np.float64) @ factor[proposals, :done].T
-        kept, triangle = reject(rng, left, diagonal[proposals], rank - done)
-        if not kept:
+        own = np.maximum(left.diagonal(), 0)
+        kept, triangle = reject(rng, proposals, left, diagonal[proposals], rank - done)
+        if not kept:  # the factor's rounding may have left less than the diagonal says
+            diagonal[proposals] = np.minimum(diagonal[proposals], own)
             continue
         pivots = proposals[kept]
         columns = kernel(target, X, X[pivots], kind=kind, max_seconds=math.inf)
@@ -92,7 +94,7 @@ def pivoted_cholesky(
 
 
 def reject(
-    rng: np.random.Generator, left: NDArray, bound: NDArray, most: int
+    rng: np.random.Generator, proposals: NDArray, left: NDArray, bound: NDArray, most: int
 ) -> tuple[list[int], NDArray[np.float64]]:
     """Thin proposals drawn in proportion to `bound` to draws by what their predecessors leave.
 
@@ -100,6 +102,8 @@ def reject(
     ----------
     rng : numpy.random.Generator
         Decides.
+    proposals : ndarray of shape (b,)
+        Rows, of which each is kept once at most.
     left : ndarray of shape (b, b)
         Kernel of the proposals that earlier landmarks leave; overwritten.
     bound : ndarray of shape (b,)
@@ -110,7 +114,7 @@ def reject(
     Returns
     -------
     kept : list of int
-        The proposals kept.
+        The positions of the proposals kept.
     triangle : ndarray of shape (len(kept), len(kept))
         The Cholesky factor of their kernel.
     """
@@ -122,6 +126,7 @@ def reject(
             continue
         column = left[:, i] / np.sqrt(pivot)
         left -= np.outer(column, column)
+        left[:, proposals == proposals[i]] = 0  # and no rounding
         kept.append(i)
         columns.append(column)
     return kept, np.tril(np.array(columns).T[kept]) if kept else np.zeros((0, 0))

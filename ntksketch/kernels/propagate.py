@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -52,34 +53,32 @@ def propagate_variance(layer: Architecture, state: Variance) -> Variance:
     raise NotImplementedError(f"the exact kernel has no rule for {type(layer).__name__}")
 
 
-@propagate.register
-def _(layer: Serial, state: Covariance) -> Covariance:
-    for inner in layer.layers:
-        state = propagate(inner, state)
-    return state
+def through(rule: Callable[[Any, Any], Any], layer: Architecture, state: Any) -> Any:
+    """Return the state behind a layer, by a rule for those that have no layers inside.
+
+    Compositions pass it on; the branches of a sum have weights of their own, so that their states
+    add up.
+    """
+    if isinstance(layer, Serial):
+        for inner in layer.layers:
+            state = through(rule, inner, state)
+        return state
+    if isinstance(layer, Residual):
+        shortcut = state if layer.shortcut is None else through(rule, layer.shortcut, state)
+        return jax.tree.map(operator.add, through(rule, layer.branch, state), shortcut)
+    return rule(layer, state)
 
 
-@propagate_variance.register
-def _(layer: Serial, state: Variance) -> Variance:
-    for inner in layer.layers:
-        state = propagate_variance(inner, state)
-    return state
+@propagate.register(Serial)
+@propagate.register(Residual)
+def _(layer: Architecture, state: Covariance) -> Covariance:
+    return through(propagate, layer, state)
 
 
-def _sum(rule: Any, layer: Residual, state: Any) -> Any:
-    """Return the state behind a sum, whose branches have weights of their own."""
-    shortcut = state if layer.shortcut is None else rule(layer.shortcut, state)
-    return jax.tree.map(operator.add, rule(layer.branch, state), shortcut)
-
-
-@propagate.register
-def _(layer: Residual, state: Covariance) -> Covariance:
-    return _sum(propagate, layer, state)
-
-
-@propagate_variance.register
-def _(layer: Residual, state: Variance) -> Variance:
-    return _sum(propagate_variance, layer, state)
+@propagate_variance.register(Serial)
+@propagate_variance.register(Residual)
+def _(layer: Architecture, state: Variance) -> Variance:
+    return through(propagate_variance, layer, state)
 
 
 def dense_variance(weight_std: Any, bias_std: Any, state: Variance) -> Variance:

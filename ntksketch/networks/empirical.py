@@ -112,6 +112,8 @@ def empirical_ntk(
         X, Y = _canonical(X), None if symmetric else _canonical(Y)
         columns = X if Y is None else Y
         n, p = len(X), len(columns)
+        if not (n and p):
+            raise ValueError(f"there must be rows, got {n} in X and {p} in Y")
         cost = cost_of(f, params, jax.ShapeDtypeStruct((1, *X.shape[1:]), X.dtype))
         shape = (n, p) if trace else (n, p, cost.n_outputs, cost.n_outputs)
         require_memory(

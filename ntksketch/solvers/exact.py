@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import get_blas_funcs
 
 from ntksketch.architectures import Architecture
-from ntksketch.data.blocks import require_memory
+from ntksketch.data.blocks import memory_budget, require_memory
 from ntksketch.kernels import ZonalKernel, resolve_target
 from ntksketch.kernels.cost import DEFAULT_SECONDS, require_time
 from ntksketch.kernels.inputs import with_input
@@ -234,7 +234,9 @@ def solve_kernel_ridge(
     require_time(target, n, None, kind, rows.dtype, working_memory, max_seconds)
     K = KernelProduct(target, rows, kind=kind, working_memory=working_memory)
     unit = roots / np.linalg.norm(roots) if problem.fit_intercept else None
-    approximation = approximate_kernel(K, rows, problem, rank, controls.seed, unit)
+    with memory_budget(working_memory):
+        sample = kernel_sample(K.target, K.kind, rows)
+        approximation = approximate_kernel(K, rows, problem, rank, controls.seed, unit)
     shifts = problem.shifts
     right, scales = scale_columns(roots[:, None] * problem.targets[problem.used])
     # c = W^-1/2 a solves (W^1/2 K W^1/2 + alpha) c + b w^1/2 = W^1/2 y
@@ -251,7 +253,6 @@ def solve_kernel_ridge(
         "solver": "exact",
         "rank": str(rank),
     }
-    sample = kernel_sample(K.target, K.kind, rows)
     result, status = controls.solve(
         systems, problem.shape, len(approximation.values), described, sample
     )

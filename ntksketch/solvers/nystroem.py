@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_solve, solve_triangular
 
 from ntksketch.architectures import Architecture
-from ntksketch.data.blocks import require_memory
+from ntksketch.data.blocks import memory_budget, require_memory
 from ntksketch.features.nystroem import Nystroem, NystroemMap
 from ntksketch.kernels import ZonalKernel, resolve_target
 from ntksketch.kernels.cost import DEFAULT_SECONDS, require_time
@@ -143,7 +143,9 @@ def solve_nystroem_ridge(
     controls = check_controls(tolerance, max_iter, checkpoint, random_state)
     target, kind = resolve_target(architecture, kind)
     rows = problem.rows
-    chosen = _choose(target, kind, problem, rows, landmarks, controls.seed)
+    with memory_budget(working_memory):
+        sample = kernel_sample(target, kind, rows)
+        chosen = _choose(target, kind, problem, rows, landmarks, controls.seed)
     m = chosen.landmarks.shape[0]
     require_memory(
         (2.0 + len(problem.alphas)) * m**2 * 8,
@@ -151,7 +153,8 @@ def solve_nystroem_ridge(
         "take fewer landmarks, or one penalty at a time",
     )
     require_time(target, rows.shape[0], m, kind, rows.dtype, working_memory, max_seconds)
-    factor, _, rank = chosen.factorise()
+    with memory_budget(working_memory):
+        factor, _, rank = chosen.factorise()
     K = LandmarkProduct(target, kind, rows, chosen.landmarks, working_memory)
 
     equations = _NormalEquations(K, factor, problem)
@@ -168,7 +171,6 @@ def solve_nystroem_ridge(
         "architecture": f"{target} ({kind})",
         "landmarks": digest(chosen.landmarks),
     }
-    sample = kernel_sample(target, kind, rows)
     result, status = controls.solve(systems, problem.shape, rank, described, sample)
     coefficients = equations.unwhiten(result.solution) * np.tile(scales, len(problem.alphas))
     shift = equations.means @ coefficients

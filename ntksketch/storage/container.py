@@ -43,7 +43,7 @@ def write(path: Path, text: str, arrays: Mapping[str, NDArray[Any]]) -> None:
     ValueError
         If the text is too long for the format.
     """
-    numbers = _safetensors()
+    numbers = require_safetensors()
     if len(text) > _LARGEST_TEXT:
         raise ValueError(
             f"the model cannot be saved: what is not in arrays takes {len(text):,} characters, at "
@@ -70,7 +70,7 @@ def read(path: Path) -> tuple[str, dict[str, NDArray[Any]]]:
     OSError
         If the file cannot be read.
     """
-    numbers = _safetensors()
+    numbers = require_safetensors()
     if not path.is_file():
         path.stat()  # its own error, if there is nothing
         raise ModelFileError("it is not a regular file")
@@ -170,7 +170,8 @@ def _header(content: bytes) -> tuple[dict[str, str], int]:
     return metadata, end
 
 
-def _safetensors() -> Any:
+def require_safetensors() -> Any:
+    """Return the package's module for NumPy's arrays, or raise ModuleNotFoundError with a hint."""
     try:
         return importlib.import_module("safetensors.numpy")
     except ModuleNotFoundError as error:

@@ -196,6 +196,25 @@ def test_compare_csv_with_text_classes(quick, tmp_path):
     assert min(percent(row["test accuracy"]) for row in rows) > 85
 
 
+def test_csv_without_a_header_has_its_target_in_the_last_column(quick, tmp_path):
+    X = np.random.default_rng(0).standard_normal((100, 2))
+    (tmp_path / "t.csv").write_text("".join(f"{a},{b},{a + b}\n" for a, b in X))
+    _, rows, settings = quick(tmp_path / "t.csv", "--no-header")
+    assert settings["task"] == "regression"
+    assert 0.9 < float(rows[-1]["test R²"]) <= 1
+
+
+def test_extensions_that_the_contents_belie(tmp_path):
+    np.savez(tmp_path / "d.npz", X=ROWS)
+    np.save(tmp_path / "e.npy", ROWS)
+    (tmp_path / "d.npz").rename(tmp_path / "d.npy")
+    (tmp_path / "e.npy").rename(tmp_path / "e.npz")
+    for name, text in (("d.npy", "are those of .npz"), ("e.npz", "are those of .npy")):
+        result = invoke("compare", tmp_path / name)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert text in result.stderr
+
+
 def test_task_can_be_overruled(quick, digits, tmp_path):
     np.savez(tmp_path / "d.npz", X=digits[0], y=digits[1])
     _, rows, _ = quick(tmp_path / "d.npz", "--task", "regression")
@@ -256,6 +275,21 @@ def test_what_a_method_refuses_is_left_out_with_its_reason(quick, refuse_small, 
     result, rows, _ = quick(tmp_path / "d.npz", "--components", "10,40")
     assert [row["components"] for row in rows] == ["40", ""]
     reason = "with 10 components was left out: n_components must be at least 20, got 10."
+    assert f"random-features {reason}" in " ".join(result.stdout.split())
+
+
+def test_scores_without_kernel_errors(quick, digits, tmp_path, monkeypatch):
+    """As where the exact kernel of the rows to be checked would take longer than an hour."""
+
+    def refuse(*args, **options):
+        raise ValueError("the exact kernel takes too long")
+
+    monkeypatch.setattr(evaluate.ntk, "check_features", refuse)
+    np.savez(tmp_path / "d.npz", X=digits[0], y=digits[1])
+    result, rows, _ = quick(tmp_path / "d.npz")
+    assert [row["kernel error"] for row in rows] == ["", ""]
+    assert min(percent(row["test accuracy"]) for row in rows) > 85
+    reason = "with 40 components has no kernel error: the exact kernel takes too long."
     assert f"random-features {reason}" in " ".join(result.stdout.split())
 
 
@@ -331,11 +365,13 @@ CSV = "a,b,y\n" + "1,2,3\n" * 20
         ("d.csv", CSV + "1,red,3\n", [], "line 22: column 'b' is not numeric, it has 'red'"),
         ("d.csv", CSV + "1,,3\n", [], "line 22: column 'b' is empty"),
         ("d.csv", CSV + "1,2\n", [], "line 22: it has 2 cells, the header 3"),
+        ("d.csv", CSV + "1,2,3,4\n", [], "line 22: it has 4 cells, the header 3"),
+        ("d.csv", "a,b,y\n" + "1,0.1,0.2,1\n" * 20, [], "line 2: it has 4 cells, the header 3"),
         ("d.csv", CSV + "1,nan,3\n", [], "NaN or infinity in row 20, column 'b'"),
         ("d.csv", CSV + "1,2,\n", [], "the target 'y' is empty in row 20"),
         ("d.csv", "1,2,3\n" * 20, [], "it has the number 1"),
         ("d.csv", "1.5,,3\n" + "4,5,6\n" * 20, [], "it has the number 1.5; say --header"),
-        ("d.csv", "1,2,4\n" * 20, ["--no-header"], "say which with --target"),
+        ("d.csv", "1,2,4\n" * 20, ["--no-header"], "all training rows are of one class"),
         ("d.csv", CSV, ["--key", "X"], "'key' is no option of this format"),
         ("d.csv", "a,a\n1,2\n", [], "two columns are called 'a'"),
         ("d.csv", "a,b\n", [], "0 rows"),

@@ -265,6 +265,25 @@ def test_interrupt_from_outside(table):
     assert np.isfinite(Z).all()
 
 
+def test_sketches_of_images_go_by_layer():
+    X = np.random.default_rng(0).standard_normal((12, 16)).astype(np.float32)
+    np.save("X.npy", X)
+    network = ("--network", "cnn(1, shape=(4, 4, 1))", "--components", "8")
+    succeeded("featurize", "X.npy", "Z.npy", "--method", "polynomial-sketch", *network)
+    assert np.load("Z.npy").shape == (12, 8)
+
+
+@pytest.mark.parametrize("command", ["fit", "featurize"])
+def test_models_that_could_not_be_saved_are_not_fitted(command, table, monkeypatch):
+    monkeypatch.setattr(ntk.NTKFeatures, "_draw", None)  # what would fail if it were called
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    if command == "fit":
+        error = refused("fit", "rows.parquet", "m.safetensors", "--target", "y", *FIT)
+    else:
+        error = refused("featurize", "rows.parquet", "Z.npy", *FIT, "--save", "m.safetensors")
+    assert "models on disk need the package safetensors" in error
+
+
 def test_what_cannot_be_used(table, tmp_path):
     np.save("X.npy", rows_of(table))
     assert "no such file" in refused("fit", "missing.parquet", "m.safetensors", "--target", "y")

@@ -147,10 +147,10 @@ def test_rows_per_block_keeps_to_the_largest_size():
 
 
 def test_one_row_that_does_not_fit():
-    message = r"one row needs 3\.5 MiB .* working_memory leaves 2\.0 MiB .* at least 1\.8-fold.*set_config"
+    message = r"one row needs 3\.5 MiB .* working_memory leaves 2\.0 MiB .* at least 1\.8-fold"
     with pytest.raises(MemoryError, match=message):
         rows_per_block(3.5 * MIB, 2)
-    assert rows_per_block(3.5 * MIB, 4) == 1  # the remedy works
+    assert rows_per_block(3.5 * MIB, 1.8 * 2) == 1  # the remedy works
 
 
 @pytest.mark.parametrize("entry_bytes", [1, 16, 32, 1000])
@@ -165,9 +165,7 @@ def test_tiles_are_the_largest_power_of_two_in_the_budget(entry_bytes, working_m
 
 def test_a_tile_has_at_least_one_entry():
     assert tile_side(2**20, 1.5) == 1
-    with pytest.raises(
-        MemoryError, match=r"one pair of rows needs 953\.7 MiB .*working_memory=954"
-    ):
+    with pytest.raises(MemoryError, match=r"one pair of rows needs 953\.7 MiB .* 1\.1-fold"):
         tile_side(1e9, 900)
 
 

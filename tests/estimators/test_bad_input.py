@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import sklearn
 from sklearn.exceptions import NotFittedError
 
 import ntksketch as ntk
@@ -247,6 +248,31 @@ def test_working_memory_below_one_row(estimator):
         output(model)(X)
     with pytest.raises(MemoryError, match="one row needs"):
         output(model.fit(X, y))(X)
+
+
+IMAGES = np.random.default_rng(0).standard_normal((10, 8, 8, 1)).astype(np.float32)
+TARGETS = np.arange(10.0)
+WITH_A_BUDGET = {
+    "features": lambda: ntk.NTKFeatures(ntk.cnn(2), "nystroem", 6, working_memory=64).fit(IMAGES),
+    "regressor": lambda: ntk.NTKRegressor(
+        ntk.cnn(2), ntk.Nystroem("rpcholesky"), 6, working_memory=64
+    ).fit(IMAGES, TARGETS),
+    "flow": lambda: ntk.GradientFlow(ntk.cnn(2), "nystroem", 6, working_memory=64).fit(
+        IMAGES, TARGETS
+    ),
+    "exact": lambda: ntk.solve_kernel_ridge(ntk.cnn(2), IMAGES, TARGETS, 1.0, working_memory=64),
+    "landmarks": lambda: ntk.solve_nystroem_ridge(
+        ntk.cnn(2), IMAGES, TARGETS, 1.0, landmarks=6, working_memory=64
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITH_A_BUDGET)
+def test_a_budget_that_is_given_is_that_of_all_parts(name):
+    with sklearn.config_context(working_memory=0.02):  # less than two images need
+        WITH_A_BUDGET[name]()
+        with pytest.raises(MemoryError):
+            ntk.kernel(ntk.cnn(2), IMAGES)
 
 
 def test_a_failed_fit_leaves_no_half_fitted_model():

@@ -129,6 +129,28 @@ def test_classes_of_any_type_given_beside_a_source():
     np.testing.assert_array_equal(model.predict(X), classifier().fit(X, y).predict(X))
 
 
+def test_wide_sparse_rows_take_the_memory_of_their_entries():
+    """In 18 MiB there is room for many of these rows, and for none that is dense."""
+    X = sp.random_array((40, 200_000), density=1e-4, rng=np.random.default_rng(0), format="csr")
+    y = np.arange(40.0)
+    sketch = ntk.PolynomialSketch()
+    model = ntk.NTKRegressor(ntk.mlp(1), sketch, 24, random_state=0, working_memory=18).fit(X, y)
+    expected = ntk.NTKRegressor(ntk.mlp(1), sketch, 24, random_state=0).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), expected.predict(X), rtol=1e-8)
+
+
+def test_iterables_of_known_length_are_read_once():
+    X, Y, weight = problem()
+    for n in (5, 500):  # rows of which there are few are not looked at, either
+        blocks = open_source(((X[i:n][:70], Y[i:n][:70]) for i in range(0, n, 70)), n_rows=n)
+        model = regressor("random-features").fit(blocks, sample_weight=weight[:n] + 1)
+        expected = regressor("random-features").fit(X[:n], Y[:n], weight[:n] + 1)
+        np.testing.assert_allclose(model.predict(X), expected.predict(X), rtol=1e-10)
+        blocks = open_source(((X[i:n][:70], Y[i:n][:70]) for i in range(0, n, 70)), n_rows=n)
+        with pytest.raises(SourceError, match="can be read only once, and the method looks"):
+            regressor("nystroem").fit(blocks)
+
+
 def test_iterables_are_read_once():
     X, Y, _ = problem()
 

@@ -218,6 +218,18 @@ def test_blocks_after_fit_are_added_to_its_rows(way):
     close(model.training_loss(TIMES), expected.training_loss(TIMES), 1e-10)
 
 
+def test_a_block_of_which_some_rows_are_refused_changes_nothing():
+    rows = np.random.default_rng(0).standard_normal((700, 4)).astype(np.float32)
+    model = ntk.GradientFlow(ARCH, "random-features", 24, working_memory=0.5, random_state=0)
+    model.fit(rows[:100], rows[:100, 0])
+    before = model.predict(rows, TIMES)
+    rows[650] = 1e30  # not in the first chunk
+    with pytest.raises(ValueError, match="overflow"):
+        model.partial_fit(rows[100:], rows[100:, 0])
+    rows[650] = rows[0]
+    assert (model.predict(rows, TIMES)[:, :650] == before[:, :650]).all()
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(
     ("dtype", "before", "after", "cutoff"),

@@ -53,9 +53,26 @@ def test_is_the_exact_kernel(kind):
         assert isinstance(k(X[0], Y[1]), float)
 
 
+def with_sums(std=1.0, bias=0.0):
+    """Return a network whose layers are inside residual sums, too."""
+    dense, other = ntk.Dense(std, bias), ntk.Dense(std, bias)
+    inner = ntk.residual(ntk.Relu(), dense, shortcut=other)
+    return ntk.serial(dense, ntk.residual(ntk.Relu(), inner, ntk.Relu(), dense), ntk.Relu(), dense)
+
+
+@pytest.mark.parametrize("kind", ["ntk", "nngp"])
+def test_deviations_are_those_of_layers_inside_sums_as_well(kind):
+    X = rows()
+    tuned = NTKKernel(with_sums(), weight_std=1.3, bias_std=0.4, kind=kind)
+    expected = ntk.kernel(with_sums(1.3, 0.4), X, kind=kind)
+    np.testing.assert_allclose(tuned(X), expected, rtol=1e-12)
+    np.testing.assert_allclose(tuned.diag(X), np.diag(expected), rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("network", "kind"),
     [
+        (with_sums(), "ntk"),
         (ntk.mlp(2), "ntk"),
         (ntk.mlp(2), "nngp"),
         (ntk.mlp(2, activation=ntk.Erf()), "ntk"),

@@ -157,8 +157,8 @@ def with_long_or_short_row(dtype, power, form=np.asarray):
 @every_case
 @pytest.mark.parametrize(
     "form",
-    [np.asarray, pytest.param(sp.csr_array, marks=pytest.mark.slow)],
-    ids=["dense", "sparse"],
+    [np.asarray, *(pytest.param(f, marks=pytest.mark.slow) for f in (sp.csr_array, sp.csr_matrix))],
+    ids=["dense", "sparse array", "sparse matrix"],
 )
 @pytest.mark.parametrize(
     ("dtype", "powers", "long"),

@@ -62,7 +62,7 @@ def test_rejection_draws_the_second_pivot_by_what_the_first_leaves(seed):
             diagonal = np.maximum(np.diagonal(left), 0)
             proposals = rng.choice(3, size=2, p=diagonal / diagonal.sum())
             block = left[np.ix_(proposals, proposals)].copy()
-            new, triangle = reject(rng, block, diagonal[proposals], 2 - len(kept))
+            new, triangle = reject(rng, proposals, block, diagonal[proposals], 2 - len(kept))
             chosen = proposals[new]
             np.testing.assert_allclose(
                 triangle @ triangle.T, left[np.ix_(chosen, chosen)], atol=1e-9

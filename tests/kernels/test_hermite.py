@@ -108,3 +108,11 @@ def test_what_is_beyond_the_degree_is_counted(recwarn):
     enough = Elementwise(layer.function, degree=6)
     hermite.warn_of_truncation(enough, np.ones(1))
     assert len(recwarn) == 0
+
+
+def test_what_is_left_out_inside_sums_is_warned_of():
+    network = ntk.serial(
+        ntk.Dense(), ntk.residual(Elementwise(jnp.sign), ntk.Dense()), ntk.Relu(), ntk.Dense()
+    )
+    with pytest.warns(UserWarning, match="leaves out"):
+        ntk.kernel(network, np.eye(3))

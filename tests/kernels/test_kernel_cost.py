@@ -92,7 +92,13 @@ def test_long_computations_are_refused_before_they_start(slow):
         ntk.ExactNTKRegressor(NETWORK, max_seconds=1).fit(X.reshape(-1, 4, 4, 1), X[:, 0])
     with pytest.raises(ValueError, match=r"1,024 entries .* more than max_seconds=0.5"):
         ntk.solve_nystroem_ridge(NETWORK, X, X[:, 0], 0.1, landmarks=16, max_seconds=0.5)
-    assert len(slow) == 5
+    features = ntk.NTKFeatures(NETWORK, "random-features", 8, random_state=0).fit(X)
+    with pytest.raises(ValueError, match=message):
+        ntk.check_features(features, X, max_seconds=1)
+    sizes = {"pilots": (8, 16), "n_rows": 64, "max_seconds": 0.5}
+    with pytest.raises(ValueError, match=r"528 entries .* more than max_seconds=0.5"):
+        ntk.suggest_n_components(NETWORK, X, "random-features", **sizes)
+    assert len(slow) == 7
 
 
 def test_nothing_is_timed_without_need(slow):

@@ -52,6 +52,18 @@ def test_repeated_rows_are_taken_once():
     np.testing.assert_allclose(F @ F.T, weighted_kernel(np.tile(ROWS[:5], (4, 1))), atol=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_left_is_rounding(seed):
+    """The diagonal that is left says more than the factor's rounding has."""
+    rng = np.random.default_rng(seed)
+    X = np.zeros((256, 4), np.float32)
+    X[:2] = rng.standard_normal(4) * np.array([[1.0], [rng.uniform(0.5, 2)]])
+    pivots, F = factorise(1e3 * X, rank=64, seed=seed)
+    assert len(pivots) <= 2
+    K = weighted_kernel(1e3 * X.astype(np.float64))
+    np.testing.assert_allclose(F.astype(np.float64) @ F.T, K, atol=1e-5 * K.max())
+
+
 def test_rows_of_zeros_have_nothing_to_factorise():
     pivots, F = factorise(np.zeros((7, 4)), rank=3)
     assert len(pivots) == 0

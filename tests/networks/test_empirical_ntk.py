@@ -302,7 +302,7 @@ def test_plans_fit_their_budgets(strategy, trace, budget, symmetric):
         least = dict(zip(STRATEGIES, ways, strict=True)).get(strategy, min(ways))
         plan = functools.partial(costs.plan_blocks, cost, 500, columns, strategy, trace, budget)
         if least > budget * MIB:
-            with pytest.raises(MemoryError, match="raise it at least .*-fold"):
+            with pytest.raises(MemoryError, match=r"raise it at least .*-fold"):
                 plan()
             continue
         blocks = plan()
@@ -411,6 +411,7 @@ def test_a_network_whose_jacobian_would_be_gigabytes():
         (tiny, {}, {}, ValueError, "params hold no arrays"),
         (tiny, tiny_params(1), {"Y": np.ones((2, 5))}, ValueError, "rows of the same shape"),
         (tiny, tiny_params(1), {"X": np.ones(4)}, ValueError, "must have rows and columns"),
+        (tiny, tiny_params(1), {"X": np.ones((0, 4))}, ValueError, "must be rows, got 0 in X"),
         (tiny, tiny_params(1), {"X": np.ones((2, 4), complex)}, TypeError, "real numbers"),
         (tiny, tiny_params(1), {"working_memory": 1e-4}, MemoryError, "raise it"),
         (tiny, tiny_params(1), {"working_memory": -1}, ValueError, "positive number of MiB"),
