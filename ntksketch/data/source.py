@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import math
@@ -428,8 +429,11 @@ def _open_targets(targets: Any, n_rows: int | None, name: str) -> Any:
         load = functools.partial(np.load, path, mmap_mode="r", allow_pickle=False)
         with opening(path, "a whole .npy file of plain numbers"):
             targets = MappedArray(load)
-    elif not (hasattr(targets, "shape") and hasattr(targets, "dtype")):
+    elif not (hasattr(targets, "shape") and isinstance(targets.dtype, np.dtype)):
         targets = np.asarray(targets)
+        if targets.dtype == object:  # numbers of a frame's nullable type
+            with contextlib.suppress(TypeError, ValueError):  # what it holds is refused below
+                targets = targets.astype(np.float64)
     if targets.ndim not in (1, 2) or targets.shape[0] != n_rows:
         raise SourceError(
             f"targets of {name}: expected one for each of {n_rows} rows, got shape {targets.shape}"

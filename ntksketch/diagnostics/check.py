@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -134,7 +135,9 @@ def check_features(
         K = kernel(target, X[rows].astype(np.float64), kind=kind, max_seconds=max_seconds)
         if not K.any():
             raise ValueError("the exact kernel is zero on these rows: there is nothing to compare")
-        Z = np.asarray(features.transform(X[rows]), dtype=np.float64)
+        with warnings.catch_warnings():  # fitted to a frame: its names say nothing here
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            Z = np.asarray(features.transform(X[rows]), dtype=np.float64)
         n_components = Z.shape[1]
         errors.append(_errors(rng, K, Z @ Z.T, None if y is None else y[rows], ridges))
         if expected is not None:
@@ -205,9 +208,16 @@ def _samples(
     rng: np.random.Generator, n: int, n_rows: int, n_samples: int
 ) -> list[NDArray[np.intp]]:
     """Return all rows as one sample if they are few, else disjoint random samples."""
+    if n < 2:
+        raise ValueError("there must be at least two rows, one of them to be held out")
     if n <= n_rows:
         return [np.arange(n)]
     size = min(n_rows, n // n_samples)
+    if size < 2:
+        raise ValueError(
+            f"{n} rows do not make n_samples={n_samples} samples of two or more: lower it, or "
+            "raise n_rows"
+        )
     return list(np.sort(rng.permutation(n)[: size * n_samples].reshape(n_samples, size), axis=1))
 
 
@@ -247,7 +257,7 @@ def _errors(
         factors.append(_spectral_norm(whitening[:, None] * rotated * whitening))
         exact = _kernel_ridge(K, targets, held_out, alpha)
         gap = np.linalg.norm(_kernel_ridge(G, targets, held_out, alpha) - exact)
-        gaps.append(float(gap / np.linalg.norm(exact)))
+        gaps.append(float(gap / np.linalg.norm(exact)) if gap else 0.0)
     diagonal = np.linalg.norm(np.diag(E)) / np.linalg.norm(np.diag(K))
     return _Errors(
         float(np.linalg.norm(E) / np.linalg.norm(K)),
@@ -269,6 +279,8 @@ def _kernel_ridge(K: NDArray, y: NDArray, held_out: NDArray, alpha: float) -> ND
 
 def _spectral_norm(A: NDArray) -> float:
     """Return the largest absolute eigenvalue of a symmetric matrix."""
+    if not A.any():
+        return 0.0
     if len(A) < 64:
         return float(np.abs(np.linalg.eigvalsh(A)).max())
     start = np.random.default_rng(0).standard_normal(len(A))

@@ -96,7 +96,9 @@ class DaskSource(Source):
         super().__init__(_NAME, "dask", (n, d), self.X.dtype, targets=y)
         self.sample_weight = None
         if sample_weight is not None:
-            self.sample_weight = self._beside("sample_weight", sample_weight)
+            one_for_all = not is_dask(sample_weight) and np.ndim(sample_weight) == 0
+            weight = np.full(n, sample_weight) if one_for_all else sample_weight
+            self.sample_weight = self._beside("sample_weight", weight)
 
     def _beside(self, name: str, values: Any) -> Any:
         import dask.array as da

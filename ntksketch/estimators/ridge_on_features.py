@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ntksketch.architectures import Architecture
 from ntksketch.data.blocks import memory_budget
-from ntksketch.data.source import Source
+from ntksketch.data.source import Source, SourceError
 from ntksketch.distributed.dask_collections import (
     DaskSource,
     dask_dtype,
@@ -134,6 +134,8 @@ class OnFeatures(RowsMixin, BaseEstimator):
             done += rows.shape[0]
             if progress is not None:
                 progress(rows.shape[0])
+        if not predictions:
+            raise SourceError(f"{X.name}: there are no rows")
         return np.concatenate(predictions)
 
 

@@ -18,7 +18,7 @@ from ntksketch.features.nystroem import Nystroem
 from ntksketch.kernels import ZonalKernel
 from ntksketch.kernels.pixels import mixes_pixels
 
-_WIDE = 10_000  # columns of sparse rows above which centroids, which are dense, cost too much
+_WIDE = 10_000  # columns of sparse rows above which a search for landmarks gains nothing
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,8 +33,8 @@ class Auto(Method):
       centroids of k-means are the best landmarks for prediction on the larger ones.
     * Networks on images that average over pixels have kernels of all pairs of pixels: features
       layer by layer cost one term for each pixel.
-    * Sparse rows of more than 10,000 columns have random rows as landmarks, which stay sparse, as
-      centroids do not: these score somewhat better at few columns, and take longer. In the table
+    * Sparse rows of more than 10,000 columns have random rows as landmarks, which stay sparse;
+      those that k-means finds score as they do, and take a search. In the table
       "Sparse rows: error and score" landmarks have far better scores than sketches and random
       features, and a kernel error off the diagonal that is five times less, in less time. With
       many columns polynomial sketches are closer on the diagonal, which no score shows.

@@ -143,7 +143,7 @@ def ridge_leverage_scores(
     Returns
     -------
     ndarray of shape (n,), float64
-        Scores in [0, 1].
+        Scores in (0, 1].
     """
     inner = kernel(target, S, kind=kind, max_seconds=math.inf).astype(np.float64)
     weighted = scales[:, None] * inner * scales
@@ -152,7 +152,9 @@ def ridge_leverage_scores(
         rank = max(1, int(s / (4 * np.log(max(s, 2)))))
         top, _ = leading_eigenvectors(weighted, rank)
         ridge = max((float(np.trace(weighted)) - float(top.sum())) / rank, 0.0)
-    ridge = max(ridge, _ROUNDING * float(np.trace(weighted)) / s, np.finfo(float).tiny)
+    # below, what the sample explains and what is there differ by rounding alone
+    least = max(_ROUNDING, np.sqrt(np.finfo(X.dtype).eps)) * float(np.trace(weighted)) / s
+    ridge = max(ridge, least, np.finfo(float).tiny)
     weighted.flat[:: s + 1] += ridge
     factor = scipy.linalg.cholesky(weighted, lower=True, overwrite_a=True)
     scores = np.empty(X.shape[0])
@@ -162,7 +164,7 @@ def ridge_leverage_scores(
         explained = scipy.linalg.solve_triangular(factor, cross, lower=True, overwrite_b=True)
         diagonal = kernel_diag(target, X[rows], kind=kind).astype(np.float64)
         scores[rows] = (diagonal - np.einsum("ij,ij->j", explained, explained)) / ridge
-    return np.clip(scores, 0, 1)
+    return np.clip(scores, np.finfo(X.dtype).eps, 1)
 
 
 def rpcholesky_landmarks(

@@ -203,9 +203,9 @@ def weighted_features(
     rng: np.random.Generator, candidates: FeatureMap, X: Any, sample_weight: NDArray | None
 ) -> NDArray[np.float64]:
     """Return the features of a sample of rows, each times the root of its weight."""
-    chosen, weight = sample_rows(rng, X, _SAMPLE, sample_weight)
-    if len(chosen) == _SAMPLE:  # the draw was in proportion to the weights
-        weight = np.ones(_SAMPLE)
+    chosen, weight = sample_rows(rng, X, _SAMPLE + 1, sample_weight)
+    if len(chosen) > _SAMPLE:  # not all rows: the draw was in proportion to the weights
+        chosen, weight = chosen[:_SAMPLE], np.ones(_SAMPLE)
     return transform_blocks(candidates, X[chosen]) * np.sqrt(weight)[:, None]
 
 

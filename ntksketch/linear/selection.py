@@ -153,12 +153,14 @@ def search_by_gcv(
     grid = np.sort(as_alphas(alphas))
     scorer = _Scorer(stats, grid)
     best, steps = len(grid) // 4, (4, 2, 1)
-    if len(stats.gram) > _QUICK_FEATURES:
+    if len(stats.gram) > _QUICK_FEATURES and stats.largest_eigenvalue:
         few = stats.columns(slice(None, None, 4))
         scale = few.largest_eigenvalue / stats.largest_eigenvalue
         path, scores = search_by_gcv(few, scale * grid)
         best, steps = int(np.searchsorted(scale * grid, path.alphas[scores.argmin()])), (1,)
         del few
+    while best < len(grid) - 1 and not np.isfinite(scorer(best)):  # too many degrees of freedom
+        best += 1
     for step in steps:
         moved = True
         while moved:

@@ -360,6 +360,20 @@ def test_targets_that_cannot_be_used(targets, message):
         open_source(np.ones((11, 2)), targets=targets)
 
 
+def test_targets_of_nullable_types():
+    import pandas as pd
+
+    for kind in ("Float64", "Int64", "boolean"):
+        given = pd.Series([1, 0, 1], dtype=kind)
+        np.testing.assert_array_equal(
+            open_source(np.ones((3, 2)), targets=given).read_targets(0, 3), [1, 0, 1]
+        )
+    with pytest.raises(
+        SourceError, match="NaN in row 1|must be real numbers"
+    ):  # by pandas' version
+        next(open_source(np.ones((2, 2)), targets=pd.Series([1, pd.NA], dtype="Int64")).blocks())
+
+
 def test_no_targets():
     source = open_source(np.ones((3, 2)))
     assert not source.has_targets
@@ -606,6 +620,12 @@ def test_headers_and_targets_of_csv(tmp_path):
         open_source(path, delimiter=";", targets="c")
     with pytest.raises(SourceError, match="there is no column 2; there are 2"):
         open_source(path, delimiter=";", targets=2)
+    number = open_source(path, delimiter=";", targets=np.int64(1))
+    np.testing.assert_array_equal(number.read_targets(0, 2), [2, 4])
+    path.write_text("a,a\n1,2\n")
+    with pytest.raises(SourceError, match="two columns are called 'a'; give their number"):
+        open_source(path, targets="a")
+    assert open_source(path, targets=0).read_targets(0, 1) == 1
     path.write_text("1,2\n3,4\n")
     assert open_source(path, header=True).shape == (1, 2)
     path.write_text("")
@@ -730,6 +750,7 @@ def test_an_iterable_may_use_one_buffer():
         ([np.ones((2, 3)), np.ones((2, 4))], r"block 1 .*expected shape \(2, 3\), got \(2, 4\)"),
         ([np.ones((2, 3)), (np.ones((2, 3)), [1, 2])], "block 1 .*every block has targets or none"),
         ([(np.ones((2, 3)), [1])], "block 0 .*2 rows came with 1 targets"),
+        ([(np.ones((2, 3)), ["a", "b"])], "block 0 .*targets must be real numbers, got dtype"),
         ([(np.ones((2, 3)), [1, np.nan])], "block 0 .*targets: NaN in row 1"),
         ([np.ones((2, 3)), np.full((1, 3), np.nan)], "block 1 .*NaN in row 2, column 0"),
         ([np.ones((2, 3)), np.full((1, 3), "a")], "block 1 .*must be real numbers"),

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.linalg
 import scipy.sparse
@@ -8,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.kernel_approximation import RBFSampler
+from sklearn.preprocessing import FunctionTransformer
 
 import ntksketch as ntk
 from ntksketch import RandomFeatures
@@ -75,6 +77,28 @@ def test_exact_features_have_no_error(X):
     for ridge in report.ridges:
         assert ridge.spectral_factor.value < 1e-6
         assert ridge.prediction_gap.value < 1e-6
+
+
+def test_features_equal_to_the_last_bit():
+    """There is nothing for an iteration to find."""
+    X = np.random.default_rng(0).integers(-4, 5, (80, 6)).astype(float)
+    report = ntk.check_features(FunctionTransformer().fit(X), X, architecture=ntk.Dense())
+    assert report.frobenius.value == report.spectral.value == 0
+    assert report.ridges[0].spectral_factor.value == report.ridges[0].prediction_gap.value == 0
+
+
+def test_frames_give_no_warning(X, recwarn):
+    frame = pd.DataFrame(X[:60], columns=[f"x{j}" for j in range(X.shape[1])])
+    fitted = ntk.NTKFeatures(ARCHITECTURE, "random-features", 16, random_state=0).fit(frame)
+    ntk.check_features(fitted, frame)
+    assert not recwarn
+
+
+def test_samples_of_one_row_are_refused(X, fm):
+    with pytest.raises(ValueError, match="at least two rows"):
+        ntk.check_features(fm, X[:1])
+    with pytest.raises(ValueError, match="5 rows do not make n_samples=4 samples of two or more"):
+        ntk.check_features(fm, X[:5], n_rows=4)
 
 
 def test_scaled_features_have_the_error_of_their_scale(X):

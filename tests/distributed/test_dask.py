@@ -195,6 +195,12 @@ def test_few_results_wait_for_a_late_task(late, monkeypatch):
     close(model.coef_, ntk.StreamingRidge().fit(X, Y).coef_)
 
 
+def test_one_weight_for_all_rows():
+    X, Y, _ = problem()
+    model = ntk.StreamingRidge(1.0).fit(*in_chunks(X, Y), 2.0)
+    close(model.coef_, ntk.StreamingRidge(1.0).fit(X, Y, 2.0).coef_)
+
+
 def test_what_cannot_be_used():
     X, Y, _ = problem()
     lazy, targets = in_chunks(X, Y)

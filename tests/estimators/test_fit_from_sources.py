@@ -231,6 +231,13 @@ def test_what_cannot_be_fitted():
         model.predict(open_source(X[:, :4]))
 
 
+def test_no_rows_to_predict():
+    X, Y, _ = problem()
+    model = regressor("random-features").fit(X, Y)
+    with pytest.raises(SourceError, match=r"array.*: there are no rows"):
+        model.predict(open_source(X[:0]))
+
+
 def test_names_of_columns_are_forgotten():
     import pandas as pd
 

@@ -36,6 +36,24 @@ def test_leverage_scores_from_a_sample_are_above_and_not_far():
     assert scores.sum() <= 3 * exact.sum()
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("X", "target"),
+    [
+        (np.random.default_rng(0).uniform(0.5, 2, (600, 1)), ntk.mlp(1)),
+        (np.outer(np.linspace(0.5, 2, 600), np.arange(20.0)), ntk.mlp(1)),
+        (np.random.default_rng(0).standard_normal((600, 3)), ntk.Dense()),
+    ],
+    ids=["one column", "one direction", "linear"],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_leverage_of_rows_whose_kernel_has_a_low_rank(dtype, X, target, seed):
+    X = X.astype(dtype)
+    method = ntk.Nystroem("leverage")
+    Z = ntk.NTKFeatures(target, method, 64, random_state=seed).fit_transform(X).astype(float)
+    assert relative_error(Z @ Z.T, ntk.kernel(target, X.astype(float))) < 1e-5
+
+
 def test_leverage_prefers_rows_that_no_others_stand_for():
     rng = np.random.default_rng(1)
     crowd = np.array([3.0, 0, 0, 0, 0]) + 0.01 * rng.standard_normal((400, 5))

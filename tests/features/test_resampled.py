@@ -249,6 +249,10 @@ def test_scores_come_from_a_sample_of_many_rows():
     assert few.shape == (45, 8)
     G = transform_blocks(feature_map, X[:50])[weight[:50] > 0]
     np.testing.assert_allclose(few.T @ few, 4 * G.T @ G, rtol=1e-10)
+    weight = 1.0 + np.arange(2048)  # of all rows, as many as a sample would have
+    Z = weighted_features(rng, feature_map, X[:2048], weight)
+    G = transform_blocks(feature_map, X[:2048])
+    np.testing.assert_allclose(Z.T @ Z, G.T * weight @ G, rtol=1e-8, atol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------

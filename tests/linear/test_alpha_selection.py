@@ -173,6 +173,30 @@ def test_search_from_a_quarter_of_the_features(monkeypatch):
     assert stats.columns(slice(None, None, 4)).gram.shape == (16, 16)
 
 
+@pytest.mark.parametrize("quick", [16, 1000])
+def test_search_goes_on_to_penalties_that_leave_degrees_of_freedom(quick, monkeypatch):
+    """A total weight of 50 for 64 columns: no score is finite where the penalties are small."""
+    monkeypatch.setattr("ntksketch.linear.selection._QUICK_FEATURES", quick)
+    rng = np.random.default_rng(0)
+    Z, y = rng.standard_normal((500, 64)), rng.standard_normal(500)
+    stats = GramAccumulator().update(Z, y, np.full(500, 0.1)).finalise()
+    grid = default_alphas(stats)
+    everything = gcv_scores(stats, ridge_path(stats, grid))
+    assert not np.isfinite(everything[: len(grid) // 4 + 1]).any()
+    path, scores = search_by_gcv(stats, grid)
+    best = grid[everything.argmin()]
+    assert best / 4 <= path.alphas[scores.argmin()] <= 4 * best
+
+
+@pytest.mark.parametrize("quick", [4, 1000])
+def test_search_where_all_columns_are_zero(quick, monkeypatch):
+    monkeypatch.setattr("ntksketch.linear.selection._QUICK_FEATURES", quick)
+    stats = GramAccumulator().update(np.zeros((10, 8)), np.arange(10.0)).finalise()
+    path, scores = search_by_gcv(stats, default_alphas(stats))
+    assert np.isfinite(scores).all()
+    assert not path.coef.any()
+
+
 def test_search_without_any_factor_takes_the_eigenvalues():
     Z, Y = problem()
     stats = statistics(np.hstack([Z, Z]), Y)

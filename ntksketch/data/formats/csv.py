@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +135,11 @@ def _target_column(path: Path, names: list[str], targets: Any) -> int | None:
         if targets not in names:
             shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
             raise SourceError(f"{path}: there is no column {targets!r}; the columns are {shown}")
+        if names.count(targets) > 1:
+            raise SourceError(f"{path}: two columns are called {targets!r}; give their number")
         return names.index(targets)
-    if isinstance(targets, int):
+    if isinstance(targets, Integral):
         if not -len(names) <= targets < len(names):
             raise SourceError(f"{path}: there is no column {targets}; there are {len(names)}")
-        return targets % len(names)
+        return int(targets) % len(names)
     return None
