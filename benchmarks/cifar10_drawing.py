@@ -27,7 +27,7 @@ _MARKERS = "osDv"  # by the number of training images
 
 def table(results: dict[str, Any], labels: dict[str, str]) -> str:
     """Return the models on images of full size, the small problem, and how choices were made."""
-    parts = ["# CIFAR-10", _explanation(results["settings"])]
+    parts = ["# CIFAR-10", _explanation(results)]
     rows = [*_features(results, labels), *_finite(results)]
     parts.append(markdown_table(HEADER, [row for _, row in sorted(rows, key=lambda r: r[0])]))
     if measurements(results, what="pace"):
@@ -38,17 +38,22 @@ def table(results: dict[str, Any], labels: dict[str, str]) -> str:
     return "\n\n".join([*parts, "## Choices", _choices(results)])
 
 
-def _explanation(s: dict[str, Any]) -> str:
+def _explanation(results: dict[str, Any]) -> str:
+    s = results["settings"]
+    trained = (
+        "; next to a network of the first one's layers and of finite width, trained by gradient "
+        "descent"
+    )
     return (
         "Ridge regression on features of the NTK of `cnn(3, pooling=2)`, of `cnn(3)` where a row "
         "says without pools, and of the former with means of the four quadrants of its last layer "
         "in place of the mean of all pixels where a row says quadrants (each quadrant has a "
-        f"quarter of the m features); {s['n_test']:,} test images; next to a network of the first "
-        "one's layers and of finite width, trained by gradient descent. A model is fitted once; "
+        f"quarter of the m features); {s['n_test']:,} test images"
+        f"{trained if measurements(results, what='finite') else ''}. A model is fitted once; "
         "the standard error of an accuracy is "
         f"{50 / s['n_test'] ** 0.5:.1f} points at most, for its test images. Choices are what "
         "was tried on held-out training images; set-up draws the features, compilation included; "
-        "fit adds up their statistics and solves, or trains the network. Zandieh et al. (2021), "
+        "fit adds up their statistics and solves, or trains a network. Zandieh et al. (2021), "
         "arXiv:2106.07880, report 72.1 % for their sketch with 16,384 features and all 50,000 "
         "training images, and 70.5 % for the exact kernel of depth 3."
     )
@@ -178,11 +183,6 @@ def _choices(results: dict[str, Any]) -> str:
         f"{s['choice_components']:,} features on a third of {s['choice_rows']:,} training images "
         f"({OWN_COMPONENTS} times the features, {OWN_ROWS} times the images and the network itself "
         "for quadrants); the penalty of the ridge is that of least generalised cross-validation.",
-        "* The trained network has the layers of `cnn(3, pooling=2)` and biases; gradient descent "
-        f"with momentum on the entropy, batches of {s['batch']}. A fifth of the training images "
-        f"chooses preprocessing, width {listed(s['widths'])} and rate {listed(s['rates'])} by the "
-        f"best of {s['first_epochs']} epochs, then the number of epochs, up to {s['epochs']}; all "
-        "training images train it again.",
     ]
     chosen = sorted({m["regularization"] for m in measurements(results, what="features")})
     if chosen:
@@ -190,6 +190,11 @@ def _choices(results: dict[str, Any]) -> str:
     for m in measurements(results, what="finite"):
         c = m["chosen"]
         lines.append(
+            "* The trained network has the layers of `cnn(3, pooling=2)` and biases; gradient "
+            f"descent with momentum on the entropy, batches of {s['batch']}. A fifth of the "
+            f"training images chooses preprocessing, width {listed(s['widths'])} and rate "
+            f"{listed(s['rates'])} by the best of {s['first_epochs']} epochs, then the number of "
+            f"epochs, up to {s['epochs']}; all training images train it again.\n"
             f"* Chosen for the network: {PREPROCESSING[c['preprocessing']]}; width {c['width']}, "
             f"rate {c['rate']:g}, {c['epochs']} epochs ({c['score']:.2%} of the held-out images)."
         )
