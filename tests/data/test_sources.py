@@ -368,9 +368,8 @@ def test_targets_of_nullable_types():
         np.testing.assert_array_equal(
             open_source(np.ones((3, 2)), targets=given).read_targets(0, 3), [1, 0, 1]
         )
-    with pytest.raises(
-        SourceError, match="NaN in row 1|must be real numbers"
-    ):  # by pandas' version
+    message = r"NaN in row 1|must be real numbers"  # by the version of pandas
+    with pytest.raises(SourceError, match=message):
         next(open_source(np.ones((2, 2)), targets=pd.Series([1, pd.NA], dtype="Int64")).blocks())
 
 
