@@ -265,7 +265,8 @@ def test_interrupt_from_outside(table):
     assert np.isfinite(Z).all()
 
 
-def test_sketches_of_images_go_by_layer():
+def test_sketches_of_images_go_by_layer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     X = np.random.default_rng(0).standard_normal((12, 16)).astype(np.float32)
     np.save("X.npy", X)
     network = ("--network", "cnn(1, shape=(4, 4, 1))", "--components", "8")

@@ -59,7 +59,7 @@ def test_a_failure_leaves_the_old_file(step, error, model, path, monkeypatch):
 
     ntk.save(model, path)
     before = path.read_bytes()
-    numbers = container._safetensors()
+    numbers = container.require_safetensors()
     with monkeypatch.context() as patch:
         patch.setattr(numbers if step == "save_file" else os, step, fail)
         with pytest.raises(type(error)):
@@ -72,7 +72,7 @@ def test_a_failure_leaves_nothing_where_nothing_was(model, path, monkeypatch):
     def fail(*args, **options):
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr(container._safetensors(), "save_file", fail)
+    monkeypatch.setattr(container.require_safetensors(), "save_file", fail)
     with pytest.raises(OSError, match=r"model\.safetensors could not be written: the disk is full"):
         ntk.save(model, path)
     assert list(path.parent.iterdir()) == []
