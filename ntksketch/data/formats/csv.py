@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +137,7 @@ def _target_column(path: Path, names: list[str], targets: Any) -> int | None:
         if names.count(targets) > 1:
             raise SourceError(f"{path}: two columns are called {targets!r}; give their number")
         return names.index(targets)
-    if isinstance(targets, Integral):
+    if isinstance(targets, int | np.integer):
         if not -len(names) <= targets < len(names):
             raise SourceError(f"{path}: there is no column {targets}; there are {len(names)}")
         return int(targets) % len(names)
