@@ -42,11 +42,11 @@ def featurize(
         if save is not None:
             require_safetensors()
         with s.refusals():
-            architecture = build(network, depth, bias)
-            features = (
-                _features(model)
-                if model
-                else ntk.NTKFeatures(
+            if model:
+                features = _features(model)
+            else:
+                architecture = build(network, depth, bias)
+                features = ntk.NTKFeatures(
                     architecture,
                     s.method(method, architecture),
                     components,
@@ -54,7 +54,6 @@ def featurize(
                     working_memory=memory,
                     random_state=seed,
                 ).fit(source)
-            )
             if save is not None:
                 ntk.save(features, save)
             with s.row_progress("features", source.shape[0]) as add:

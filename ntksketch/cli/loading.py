@@ -87,13 +87,11 @@ def load(
         return _read_npy(path, target)
     if suffix == ".csv" and key is None and header is not False:
         return _read_csv(path, target, header)
-    if suffix == ".csv" and target is None:  # columns have numbers for names
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            target = str(len(next(csv.reader(lines), [])) - 1)
-    return _read_source(path, target, key=key, header=header)
+    last = suffix == ".csv" and key is None and target is None
+    return _read_source(path, -1 if last else target, key=key, header=header)
 
 
-def _read_source(path: Path, target: str | None, **options: Any) -> Loaded:
+def _read_source(path: Path, target: str | int | None, **options: Any) -> Loaded:
     """Read a file of another format whole."""
     given = {name: value for name, value in options.items() if value is not None}
     try:

@@ -84,8 +84,8 @@ class KernelRows:
     def across(self, X: Any, kind: str, working_memory: float | None) -> NDArray[np.float64]:
         """Return the kernel between rows and the training rows, in float64."""
         if self.target is not None:
-            options: dict[str, Any] = {"kind": kind, "working_memory": working_memory}
-            K = kernel(self.target, X, self.X, **options, max_seconds=math.inf)  # as the fit's
+            budgets = {"working_memory": working_memory, "max_seconds": math.inf}  # as the fit's
+            K = kernel(self.target, X, self.X, kind=kind, **budgets)
         else:
             K = X if len(self) == X.shape[1] else X[:, self.used]
         return np.asarray(K, np.float64)

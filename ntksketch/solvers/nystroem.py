@@ -144,7 +144,6 @@ def solve_nystroem_ridge(
     target, kind = resolve_target(architecture, kind)
     rows = problem.rows
     with memory_budget(working_memory):
-        sample = kernel_sample(target, kind, rows)
         chosen = _choose(target, kind, problem, rows, landmarks, controls.seed)
     m = chosen.landmarks.shape[0]
     require_memory(
@@ -154,6 +153,7 @@ def solve_nystroem_ridge(
     )
     require_time(target, rows.shape[0], m, kind, rows.dtype, working_memory, max_seconds)
     with memory_budget(working_memory):
+        sample = kernel_sample(target, kind, rows)
         factor, _, rank = chosen.factorise()
     K = LandmarkProduct(target, kind, rows, chosen.landmarks, working_memory)
 

@@ -135,7 +135,7 @@ def test_features_and_their_draw(table):
     }
     expected = ntk.NTKFeatures(ntk.mlp(2), n_components=24, random_state=3).fit(X).transform(X)
     np.testing.assert_array_equal(np.load("Z.npy"), expected)
-    succeeded("featurize", "X.npy", "Z.zarr", "--model", "fm.safetensors")
+    succeeded("featurize", "X.npy", "Z.zarr", "--model", "fm.safetensors", "--network", "x")
     np.testing.assert_array_equal(open_source("Z.zarr").read(0, 400), expected)
     assert "it exists" in refused("featurize", "X.npy", "Z.npy", *FIT)
     succeeded("featurize", "X.npy", "Z.npy", *FIT, "--resume")

@@ -100,9 +100,9 @@ class IterableSource(Source):
                 raise SourceError(f"{at}: either every block has targets or none")
             if y is not None and len(y) != n:
                 raise SourceError(f"{at}: {n} rows came with {len(y)} targets")
-            if y is not None and y.dtype.kind not in "biuf":
-                raise SourceError(f"{at}: targets must be real numbers, got dtype {y.dtype}")
             if y is not None:
+                if y.dtype.kind not in "biuf":
+                    raise SourceError(f"{at}: targets must be real numbers, got dtype {y.dtype}")
                 require_finite(y, start, f"{at}, targets")
             X = self._check_rows(self._convert(X), start, (n, self.shape[1]), at)
             yield X, y
